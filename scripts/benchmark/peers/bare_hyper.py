@@ -1,0 +1,12 @@
+"""The floor: hyper alone reads the body and answers the same bytes. See examples/bare_hyper.rs."""
+
+from peers import Ground, Peer
+from process import free_port
+
+
+def peers(ground: Ground) -> list[Peer]:
+    room, port = ground.room("bare-hyper"), free_port()
+    answer = room / "answer.json"
+    answer.write_text(ground.keys[0].answer())
+    command = [str(ground.binaries / "examples/bare_hyper"), str(port), str(answer)]
+    return [Peer("bare-hyper", "bare hyper, constant answer", command, port, room, refuses=False)]

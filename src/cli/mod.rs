@@ -1,0 +1,150 @@
+//! The command line: which command is meant, and what its end says to the shell.
+
+mod args;
+mod client;
+mod doctor;
+mod failure;
+mod help;
+mod keys;
+mod list;
+mod output;
+mod record;
+mod serve;
+mod service;
+mod store;
+mod verify;
+
+use std::{ffi::OsString, process::ExitCode};
+
+use pico_args::Arguments;
+
+use self::{args::Args, failure::Failure};
+
+/// A word after `heare-auth`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Command {
+    Serve,
+    Create,
+    List,
+    Show,
+    Delete,
+    Refresh,
+    Migrate,
+    Verify,
+    Doctor,
+    Health,
+}
+
+impl Command {
+    pub const ALL: [Self; 10] = [
+        Self::Serve,
+        Self::Create,
+        Self::List,
+        Self::Show,
+        Self::Delete,
+        Self::Refresh,
+        Self::Migrate,
+        Self::Verify,
+        Self::Doctor,
+        Self::Health,
+    ];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Serve => "serve",
+            Self::Create => "create",
+            Self::List => "list",
+            Self::Show => "show",
+            Self::Delete => "delete",
+            Self::Refresh => "refresh",
+            Self::Migrate => "migrate",
+            Self::Verify => "verify",
+            Self::Doctor => "doctor",
+            Self::Health => "health",
+        }
+    }
+
+    fn from_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|command| command.word() == word)
+    }
+}
+
+/// Runs the command that the arguments (without the program's name) ask for.
+/// 0 is done, 1 is failed, 2 is wrong usage.
+pub fn run(args: Vec<OsString>) -> ExitCode {
+    if args.is_empty() {
+        output::note(&help::program());
+        return failure::WRONG_USAGE.into();
+    }
+    let mut arguments = Arguments::from_vec(args);
+    let command = match arguments.subcommand() {
+        Ok(Some(word)) if word == "help" => return explain(arguments),
+        Ok(Some(word)) => match Command::from_word(&word) {
+            Some(command) => command,
+            None => return failure::unknown_command(&word).report(None),
+        },
+        Ok(None) => return without_command(arguments),
+        Err(_) => return failure::unknown_command("").report(None),
+    };
+    if arguments.contains(["-h", "--help"]) {
+        return end(output::answer(&help::command(command)));
+    }
+    match dispatch(command, Args::new(arguments)) {
+        Ok(code) => code,
+        Err(failure) => failure.report(Some(command)),
+    }
+}
+
+fn dispatch(command: Command, args: Args) -> Result<ExitCode, Failure> {
+    if command == Command::Serve {
+        return serve::serve(args);
+    }
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|_| Failure::failed("the system gives this program no event loop"))?;
+    runtime.block_on(async {
+        match command {
+            Command::Serve => unreachable!("it has been run above, on a runtime of its own"),
+            Command::Create => keys::create(args).await,
+            Command::Delete => keys::delete(args).await,
+            Command::Migrate => keys::migrate(args).await,
+            Command::List => list::list(args).await,
+            Command::Show => list::show(args).await,
+            Command::Refresh => service::refresh(args).await,
+            Command::Health => service::health(args).await,
+            Command::Verify => verify::verify(args).await,
+            Command::Doctor => doctor::doctor(args).await,
+        }
+    })
+}
+
+/// `heare-auth --help`, `heare-auth --version`, or an option that belongs behind a command.
+fn without_command(mut arguments: Arguments) -> ExitCode {
+    if arguments.contains(["-h", "--help"]) {
+        return end(output::answer(&help::program()));
+    }
+    if arguments.contains(["-V", "--version"]) {
+        return end(output::answer(concat!("heare-auth ", env!("CARGO_PKG_VERSION"), "\n")));
+    }
+    Failure::usage("the command is missing").report(None)
+}
+
+/// `heare-auth help` and `heare-auth help COMMAND`.
+fn explain(mut arguments: Arguments) -> ExitCode {
+    match arguments.subcommand() {
+        Ok(None) => end(output::answer(&help::program())),
+        Ok(Some(word)) => match Command::from_word(&word) {
+            Some(command) => end(output::answer(&help::command(command))),
+            None => failure::unknown_command(&word).report(None),
+        },
+        Err(_) => failure::unknown_command("").report(None),
+    }
+}
+
+fn end(written: Result<(), Failure>) -> ExitCode {
+    match written {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => failure.report(None),
+    }
+}

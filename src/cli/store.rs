@@ -1,0 +1,109 @@
+//! Opens the stored document for a command: read it, change it, and say what to do when that does not work.
+
+use super::{
+    args::Settings,
+    failure::{Failure, unknown_key},
+};
+use crate::{
+    clock::Clock,
+    config::StoreConfig,
+    core::{
+        change::{Change, ChangeError},
+        document::Document,
+        time::Timestamp,
+    },
+    envelope::{Envelope, EnvelopeError},
+    store::{
+        Store, StoreError,
+        commit::{self, CommitError, Committed},
+    },
+};
+
+/// The stored document, as one command sees it.
+pub struct DocumentStore {
+    pub store: Store,
+    pub envelope: Envelope,
+    clock: Clock,
+    allow_unconditional: bool,
+}
+
+impl DocumentStore {
+    pub async fn open(settings: &Settings) -> Result<Self, Failure> {
+        let config = StoreConfig::from_lookup(&|name| settings.get(name))?;
+        Self::open_config(&config)
+            .await
+            .map_err(|error| Failure::Failed(format!("{error}\n{}", advice(error))))
+    }
+
+    pub async fn open_config(config: &StoreConfig) -> Result<Self, StoreError> {
+        Ok(Self {
+            store: Store::open(config).await?,
+            envelope: Envelope::new(config.storage_secret.as_ref()),
+            clock: Clock::default(),
+            allow_unconditional: config.allow_unconditional_writes,
+        })
+    }
+
+    pub fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+
+    pub async fn read(&self) -> Result<Document, Failure> {
+        let read = commit::read(&self.store, &self.envelope).await;
+        read.map_err(|error| self.failure(&error, None))
+    }
+
+    pub async fn commit(&self, change: &Change) -> Result<Committed, Failure> {
+        commit::commit(
+            &self.store,
+            &self.envelope,
+            change,
+            &self.clock,
+            self.allow_unconditional,
+        )
+        .await
+        .map_err(|error| self.failure(&error, Some(change)))
+    }
+
+    fn failure(&self, error: &CommitError, change: Option<&Change>) -> Failure {
+        let location = self.store.location();
+        Failure::Failed(match error {
+            CommitError::Change(ChangeError::UnknownKey) => match change {
+                Some(Change::Delete { id }) => return unknown_key(id),
+                Some(Change::Create(_) | Change::Migrate) | None => error.to_string(),
+            },
+            CommitError::Change(ChangeError::IdTaken) => format!("{error}; try again"),
+            CommitError::Store(store) => format!("{error} ({location})\n{}", advice(*store)),
+            CommitError::Envelope(envelope) => format!("{error} ({location})\n{}", envelope_advice(*envelope)),
+            CommitError::Document(_) => {
+                format!("{error} ({location})\nNothing was changed. Restore an earlier version of it.")
+            }
+            CommitError::ConditionsIgnored => error.to_string(),
+            CommitError::Unknown => format!("{error}\nLook with 'heare-auth list' before trying again."),
+            CommitError::Contended => format!("{error}\nTry again."),
+        })
+    }
+}
+
+/// What an operator can do about a store that does not answer.
+pub const fn advice(error: StoreError) -> &'static str {
+    match error {
+        StoreError::Unreachable => "Check the network and AWS_ENDPOINT_URL.",
+        StoreError::Timeout => "Check the network and AWS_ENDPOINT_URL, then try again.",
+        StoreError::Forbidden => "Check the credentials and what they may do with this object.",
+        StoreError::NoBucket => "Check S3_BUCKET and S3_REGION, or create the bucket.",
+        StoreError::Failed => "Check the store itself, then try again.",
+        StoreError::TooLarge => "Raise MAX_DOCUMENT_BYTES if the object is meant to be this large.",
+        StoreError::Incomplete => "Try again.",
+        StoreError::NoCredentials => {
+            "Set AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY, or run where a role provides credentials."
+        }
+    }
+}
+
+pub const fn envelope_advice(error: EnvelopeError) -> &'static str {
+    match error {
+        EnvelopeError::SecretMissing => "Set STORAGE_SECRET to the text it was encrypted with.",
+        EnvelopeError::WrongSecret => "Set STORAGE_SECRET to the text it was encrypted with; nothing was changed.",
+    }
+}

@@ -1,0 +1,338 @@
+//! Every setting: its name, its default, and the sentence that is printed when it is wrong. Read through a
+//! lookup closure, so that nothing else knows where settings come from.
+
+mod parse;
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    num::NonZero,
+    path::{Path, PathBuf},
+    thread,
+    time::Duration,
+};
+
+use crate::core::secret::Secret;
+
+/// A setting that cannot be used. The sentence names the variable and never its value.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{variable} {problem}")]
+pub struct ConfigError {
+    pub variable: &'static str,
+    pub problem: String,
+}
+
+/// Where a value for a setting's name is looked up: flag, environment, file, in that order, joined by the caller.
+pub type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+/// Everything `serve` needs.
+#[derive(Clone, Debug)]
+pub struct Config {
+    pub store: StoreConfig,
+    pub listen: SocketAddr,
+    /// With this set, `/refresh` is served here and nowhere else.
+    pub admin_listen: Option<SocketAddr>,
+    pub poll_interval: Duration,
+    pub snapshot_path: Option<PathBuf>,
+    pub strict_generation: bool,
+    pub health_opaque: bool,
+    pub max_connections: usize,
+    /// Threads that answer requests.
+    pub workers: NonZero<usize>,
+    pub log_level: LogLevel,
+    pub bridge: Option<BridgeConfig>,
+}
+
+/// What CLI and server both need to reach the document.
+#[derive(Clone, Debug)]
+pub struct StoreConfig {
+    pub location: Location,
+    pub storage_secret: Option<Secret>,
+    pub max_document_bytes: usize,
+    pub allow_unconditional_writes: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Location {
+    S3 {
+        bucket: String,
+        key: String,
+        region: String,
+    },
+    /// `$DATA_DIR/keys.json`.
+    File { path: PathBuf },
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// Where metrics go.
+#[derive(Clone, Debug)]
+pub struct BridgeConfig {
+    pub protocol: Protocol,
+    pub host: String,
+    pub port: u16,
+    pub secret: Option<Secret>,
+    pub prefix: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    Http,
+    Udp,
+    Tcp,
+}
+
+/// One line of the table of settings.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    pub name: &'static str,
+    /// As a person would write it; empty when the setting is simply off.
+    pub default: &'static str,
+    pub meaning: &'static str,
+}
+
+const fn setting(name: &'static str, default: &'static str, meaning: &'static str) -> Setting {
+    Setting { name, default, meaning }
+}
+
+pub const DEFAULT_PORT: u16 = 8080;
+pub const DEFAULT_REFRESH_URL: &str = "http://localhost:8080/refresh";
+pub const DEFAULT_S3_KEY: &str = "keys.json";
+pub const DEFAULT_S3_REGION: &str = "us-east-1";
+const MAX_WORKERS: NonZero<usize> = NonZero::new(1024).expect("1024 is not zero");
+pub const DEFAULT_DATA_DIR: &str = "./heare-auth-data";
+
+/// Every setting this program reads, for `--help` and for the test that holds the documentation to it. The AWS SDK
+/// reads its own variables (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, ...) besides.
+pub const SETTINGS: &[Setting] = &[
+    setting(
+        "S3_BUCKET",
+        "",
+        "bucket of the key document; without it the document is a local file",
+    ),
+    setting("S3_KEY", DEFAULT_S3_KEY, "name of the object in the bucket"),
+    setting("S3_REGION", DEFAULT_S3_REGION, "region of the bucket"),
+    setting(
+        "DATA_DIR",
+        DEFAULT_DATA_DIR,
+        "directory of keys.json when S3_BUCKET is not set",
+    ),
+    setting("STORAGE_SECRET", "", "encrypts the stored document"),
+    setting("MAX_DOCUMENT_BYTES", "512MiB", "a larger document is refused"),
+    setting(
+        "ALLOW_UNCONDITIONAL_WRITES",
+        "false",
+        "write even to a store that ignores write conditions",
+    ),
+    setting("HOST", "0.0.0.0", "address to listen on"),
+    setting("PORT", "8080", "port to listen on; 0 picks a free one"),
+    setting(
+        "ADMIN_LISTEN",
+        "",
+        "address and port for /refresh, which then leaves the public port",
+    ),
+    setting("WORKERS", "number of cores", "threads that answer requests"),
+    setting("MAX_CONNECTIONS", "10000", "open connections at most"),
+    setting("POLL_INTERVAL", "5s", "how often the store is asked for changes"),
+    setting(
+        "SNAPSHOT_PATH",
+        "",
+        "file for the last good document, so that a restart works while the store is down",
+    ),
+    setting(
+        "STRICT_GENERATION",
+        "false",
+        "refuse a document whose generation number was lost",
+    ),
+    setting("HEALTH_OPAQUE", "false", "/health shows no number of keys"),
+    setting("LOG_LEVEL", "info", "trace, debug, info, warn or error"),
+    setting(
+        "PROTOCOL",
+        "",
+        "http, udp or tcp: sends metrics to DEST_HOST and DEST_PORT",
+    ),
+    setting("DEST_HOST", "", "host of the stats bridge"),
+    setting("DEST_PORT", "", "port of the stats bridge"),
+    setting("SECRET", "", "user name for the stats bridge when PROTOCOL is http"),
+    setting("PREFIX", "heare-auth", "first part of every metric's name"),
+    setting(
+        "REFRESH_URL",
+        DEFAULT_REFRESH_URL,
+        "what the command line calls after a change",
+    ),
+];
+
+impl Config {
+    pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
+        let values = Values(lookup);
+        Ok(Self {
+            store: StoreConfig::from_lookup(lookup)?,
+            listen: listen_address(lookup)?,
+            admin_listen: values.read(
+                "ADMIN_LISTEN",
+                parse::address,
+                "an address and a port such as 127.0.0.1:8081",
+            )?,
+            poll_interval: values
+                .read(
+                    "POLL_INTERVAL",
+                    parse::poll_interval,
+                    "a duration from 10ms to 1day, such as 5s",
+                )?
+                .unwrap_or(Duration::from_secs(5)),
+            snapshot_path: values.get("SNAPSHOT_PATH").map(PathBuf::from),
+            strict_generation: values.boolean("STRICT_GENERATION")?,
+            health_opaque: values.boolean("HEALTH_OPAQUE")?,
+            max_connections: values
+                .read(
+                    "MAX_CONNECTIONS",
+                    |text| parse::number(text, 1, 1_000_000),
+                    "a number from 1 to 1000000",
+                )?
+                .unwrap_or(10_000),
+            workers: values
+                .read(
+                    "WORKERS",
+                    |text| parse::number(text, NonZero::<usize>::MIN, MAX_WORKERS),
+                    "a number from 1 to 1024",
+                )?
+                .unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)),
+            log_level: values
+                .read("LOG_LEVEL", parse::log_level, "trace, debug, info, warn or error")?
+                .unwrap_or(LogLevel::Info),
+            bridge: BridgeConfig::from_lookup(lookup)?,
+        })
+    }
+}
+
+impl StoreConfig {
+    pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
+        let values = Values(lookup);
+        let location = match values.get("S3_BUCKET") {
+            Some(bucket) => Location::S3 {
+                bucket,
+                key: values.get_or("S3_KEY", DEFAULT_S3_KEY),
+                region: values.get_or("S3_REGION", DEFAULT_S3_REGION),
+            },
+            None => Location::File {
+                path: Path::new(&values.get_or("DATA_DIR", DEFAULT_DATA_DIR)).join("keys.json"),
+            },
+        };
+        Ok(Self {
+            location,
+            storage_secret: values.get("STORAGE_SECRET").map(Secret::new),
+            max_document_bytes: values
+                .read(
+                    "MAX_DOCUMENT_BYTES",
+                    parse::size,
+                    "a number of bytes such as 536870912 or 512MiB",
+                )?
+                .unwrap_or(512 << 20),
+            allow_unconditional_writes: values.boolean("ALLOW_UNCONDITIONAL_WRITES")?,
+        })
+    }
+}
+
+impl BridgeConfig {
+    /// `None` without `PROTOCOL`, which turns metrics on.
+    pub fn from_lookup(lookup: Lookup<'_>) -> Result<Option<Self>, ConfigError> {
+        let values = Values(lookup);
+        let Some(protocol) = values.read("PROTOCOL", parse::protocol, "http, udp or tcp")? else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            protocol,
+            host: values
+                .read(
+                    "DEST_HOST",
+                    parse::host_name,
+                    "a host name or an address, without a scheme or a port",
+                )?
+                .ok_or_else(|| wrong("DEST_HOST", "must be set when PROTOCOL is set"))?,
+            port: values
+                .read(
+                    "DEST_PORT",
+                    |text| parse::number(text, 1, u16::MAX),
+                    "a number from 1 to 65535",
+                )?
+                .ok_or_else(|| wrong("DEST_PORT", "must be set when PROTOCOL is set"))?,
+            secret: values.get("SECRET").map(Secret::new),
+            prefix: values
+                .read(
+                    "PREFIX",
+                    parse::metric_prefix,
+                    "made of letters, digits, '.', '_' and '-'",
+                )?
+                .unwrap_or_else(|| "heare-auth".to_owned()),
+        }))
+    }
+}
+
+/// `HOST` and `PORT`, for the server and for the health check that runs beside it.
+pub fn listen_address(lookup: Lookup<'_>) -> Result<SocketAddr, ConfigError> {
+    let values = Values(lookup);
+    let host = values
+        .read(
+            "HOST",
+            parse::host_address,
+            "an IP address such as 0.0.0.0, or localhost",
+        )?
+        .unwrap_or(IpAddr::from([0, 0, 0, 0]));
+    let port = values
+        .read(
+            "PORT",
+            |text| parse::number(text, 0, u16::MAX),
+            "a number from 0 to 65535",
+        )?
+        .unwrap_or(DEFAULT_PORT);
+    Ok(SocketAddr::new(host, port))
+}
+
+/// The lookup, seen through the rule that an empty text is as good as none.
+struct Values<'a>(Lookup<'a>);
+
+impl Values<'_> {
+    fn get(&self, variable: &str) -> Option<String> {
+        (self.0)(variable).filter(|value| !value.is_empty())
+    }
+
+    fn get_or(&self, variable: &str, default: &str) -> String {
+        self.get(variable).unwrap_or_else(|| default.to_owned())
+    }
+
+    fn read<T>(
+        &self,
+        variable: &'static str,
+        parse: impl FnOnce(&str) -> Option<T>,
+        must_be: &str,
+    ) -> Result<Option<T>, ConfigError> {
+        let Some(text) = self.get(variable) else {
+            return Ok(None);
+        };
+        match parse(text.trim()) {
+            Some(value) => Ok(Some(value)),
+            None => Err(wrong(variable, &format!("must be {must_be}"))),
+        }
+    }
+
+    fn boolean(&self, variable: &'static str) -> Result<bool, ConfigError> {
+        let value = self.read(variable, parse::boolean, "true or false")?;
+        Ok(value.unwrap_or(false))
+    }
+}
+
+fn wrong(variable: &'static str, problem: &str) -> ConfigError {
+    ConfigError {
+        variable,
+        problem: problem.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests;

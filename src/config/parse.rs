@@ -1,0 +1,97 @@
+//! The forms in which a setting's value can be written. `None` means that it is wrong; the caller has the sentence.
+
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    ops::RangeInclusive,
+    str::FromStr,
+    time::Duration,
+};
+
+use super::{LogLevel, Protocol};
+
+const POLL_INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_secs(86_400);
+
+pub(super) fn number<T: FromStr + PartialOrd>(text: &str, least: T, most: T) -> Option<T> {
+    let number = text.parse().ok()?;
+    (least..=most).contains(&number).then_some(number)
+}
+
+pub(super) fn boolean(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "true" | "1" | "yes" => Some(true),
+        "false" | "0" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+/// `5s`, `1m 30s`, or plain seconds such as `5` and `0.5`.
+pub(super) fn poll_interval(text: &str) -> Option<Duration> {
+    let interval = match text.parse() {
+        Ok(seconds) => Duration::try_from_secs_f64(seconds).ok()?,
+        Err(_) => humantime::parse_duration(text).ok()?,
+    };
+    POLL_INTERVALS.contains(&interval).then_some(interval)
+}
+
+/// `1048576`, `1024KiB`, `1MiB` or `1 GiB`.
+pub(super) fn size(text: &str) -> Option<usize> {
+    const UNITS: [(&str, u32); 3] = [("KiB", 10), ("MiB", 20), ("GiB", 30)];
+    let (digits, shift) = UNITS
+        .into_iter()
+        .find_map(|(unit, shift)| Some((text.strip_suffix(unit)?.trim_end(), shift)))
+        .unwrap_or((text, 0));
+    let bytes = digits.parse::<usize>().ok()?.checked_mul(1 << shift)?;
+    (bytes > 0).then_some(bytes)
+}
+
+pub(super) fn host_address(text: &str) -> Option<IpAddr> {
+    if text.eq_ignore_ascii_case("localhost") {
+        return Some(Ipv4Addr::LOCALHOST.into());
+    }
+    text.parse().ok()
+}
+
+pub(super) fn address(text: &str) -> Option<SocketAddr> {
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let (host, port) = text.rsplit_once(':')?;
+    Some(SocketAddr::new(host_address(host)?, port.parse().ok()?))
+}
+
+/// Keeps out a URL, a port and anything that could break out of a header or a request line.
+pub(super) fn host_name(text: &str) -> Option<String> {
+    let is_name = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
+    let is_address = text.parse::<IpAddr>().is_ok();
+    (!text.is_empty() && (is_name || is_address)).then(|| text.to_owned())
+}
+
+/// Keeps out what has a meaning in a statsd line.
+pub(super) fn metric_prefix(text: &str) -> Option<String> {
+    let fits = text
+        .bytes()
+        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
+    (fits && !text.is_empty()).then(|| text.to_owned())
+}
+
+pub(super) fn protocol(text: &str) -> Option<Protocol> {
+    match text.to_ascii_lowercase().as_str() {
+        "http" => Some(Protocol::Http),
+        "udp" => Some(Protocol::Udp),
+        "tcp" => Some(Protocol::Tcp),
+        _ => None,
+    }
+}
+
+pub(super) fn log_level(text: &str) -> Option<LogLevel> {
+    match text.to_ascii_lowercase().as_str() {
+        "trace" => Some(LogLevel::Trace),
+        "debug" => Some(LogLevel::Debug),
+        "info" => Some(LogLevel::Info),
+        "warn" | "warning" => Some(LogLevel::Warn),
+        "error" => Some(LogLevel::Error),
+        _ => None,
+    }
+}

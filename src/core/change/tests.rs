@@ -1,0 +1,261 @@
+use std::fmt::Write as _;
+
+use proptest::{collection::vec, prelude::*};
+use serde_json::json;
+
+use super::*;
+
+const NOW: Timestamp = Timestamp::from_millis(1_705_746_600_500);
+
+fn document_of(records: &[&str]) -> Document {
+    Document::parse(format!("{{\"keys\":[{}]}}", records.join(",")).as_bytes()).unwrap()
+}
+
+fn records_of(document: &Document) -> Vec<&str> {
+    document.records().map(RawValue::get).collect()
+}
+
+fn new_key(id: &str) -> NewKey {
+    NewKey {
+        id: id.to_owned(),
+        digest: Digest::of("sec_new"),
+        name: "My \"Service\"".to_owned(),
+        secret_type: SecretType::SharedSecret,
+        expires_at: Some("2025-12-31T23:59:59+02:00".to_owned()),
+        metadata: json!({ "env": "prod" }).as_object().cloned().unwrap(),
+    }
+}
+
+fn delete_of(id: &str) -> Change {
+    Change::Delete { id: id.to_owned() }
+}
+
+#[test]
+fn a_created_key_is_appended_with_its_members_in_order() {
+    let mut document = document_of(&[r#"{"id":"old"}"#]);
+    let applied = apply(&mut document, &Change::Create(new_key("key_1")), NOW).unwrap();
+    assert_eq!(
+        applied,
+        Applied {
+            sealed: 0,
+            name: Some("My \"Service\"".to_owned())
+        }
+    );
+    let expected = format!(
+        concat!(
+            r#"{{"id":"key_1","secret_hash":"{}","name":"My \"Service\"","secret_type":"shared_secret","#,
+            r#""created_at":"2024-01-20T10:30:00Z","updated_at":null,"expires_at":"2025-12-31T23:59:59+02:00","#,
+            r#""metadata":{{"env":"prod"}}}}"#
+        ),
+        Digest::of("sec_new")
+    );
+    assert_eq!(records_of(&document), [r#"{"id":"old"}"#, &expected]);
+}
+
+#[test]
+fn a_key_that_never_expires_says_so_with_null() {
+    let mut document = Document::empty();
+    let key = NewKey {
+        expires_at: None,
+        metadata: Map::new(),
+        ..new_key("key_1")
+    };
+    apply(&mut document, &Change::Create(key), NOW).unwrap();
+    assert!(records_of(&document)[0].ends_with(r#""expires_at":null,"metadata":{}}"#));
+}
+
+#[test]
+fn a_refused_change_leaves_the_document_as_it_was() {
+    let records = [r#"{"\u0069d":"k\u0065y_1","secret":"s"}"#, "17"];
+    for (change, error) in [
+        (Change::Create(new_key("key_1")), ChangeError::IdTaken),
+        (delete_of("key_2"), ChangeError::UnknownKey),
+    ] {
+        let mut document = document_of(&records);
+        assert_eq!(apply(&mut document, &change, NOW), Err(error));
+        assert_eq!(records_of(&document), records);
+    }
+}
+
+#[test]
+fn a_delete_removes_every_record_with_that_id_and_names_the_key() {
+    let mut document = document_of(&[
+        r#"{"id":"a","name":"A"}"#,
+        r#"{"id":"b","name":5}"#,
+        r#"{"id":"c","id":"b","name":"\u0042"}"#,
+        r#"{"id":"b","id":"c","name":"C"}"#,
+    ]);
+    let applied = apply(&mut document, &delete_of("b"), NOW).unwrap();
+    assert_eq!(applied.name.as_deref(), Some("B"));
+    assert_eq!(
+        records_of(&document),
+        [r#"{"id":"a","name":"A"}"#, r#"{"id":"b","id":"c","name":"C"}"#]
+    );
+}
+
+#[test]
+fn every_change_stores_all_plaintext_secrets_as_digests() {
+    for change in [Change::Create(new_key("new")), delete_of("gone"), Change::Migrate] {
+        let mut document = document_of(&[
+            r#"{"id":"gone"}"#,
+            r#"{"id":"a","secret":"one"}"#,
+            r#"{"id":"b","secret":"two"}"#,
+        ]);
+        assert_eq!(apply(&mut document, &change, NOW).unwrap().sealed, 2, "{change:?}");
+        assert!(is_in(&document, &Change::Migrate), "{change:?}");
+        assert_eq!(
+            apply(&mut document, &Change::Migrate, NOW),
+            Ok(Applied { sealed: 0, name: None })
+        );
+    }
+}
+
+#[test]
+fn a_sealed_record_differs_in_its_secret_alone() {
+    let one = Digest::of("one");
+    let other = Digest::of("other");
+    for (record, expected) in [
+        (
+            r#"{ "x": 1.0,  "secret": "one", "y": 12345678901234567890123}"#.to_owned(),
+            format!(r#"{{"x":1.0,"secret_hash":"{one}","y":12345678901234567890123}}"#),
+        ),
+        // Spelled otherwise, the same.
+        (
+            r#"{"s\u0065cret":"\u006fne"}"#.to_owned(),
+            format!(r#"{{"secret_hash":"{one}"}}"#),
+        ),
+        // Otherwise defective records are sealed as well.
+        (
+            r#"{"secret":"one","id":7,"expires_at":""}"#.to_owned(),
+            format!(r#"{{"secret_hash":"{one}","id":7,"expires_at":""}}"#),
+        ),
+        // Repeated members: the last counts, and the earlier ones hold plaintext too.
+        (
+            r#"{"secret":"other","a":1,"secret":"one"}"#.to_owned(),
+            format!(r#"{{"a":1,"secret_hash":"{one}"}}"#),
+        ),
+        (
+            r#"{"secret_hash":null,"secret":"one"}"#.to_owned(),
+            format!(r#"{{"secret_hash":"{one}"}}"#),
+        ),
+        // A digest that agrees stays where it is.
+        (
+            format!(r#"{{"secret_hash":"{one}","secret":"one","z":0}}"#),
+            format!(r#"{{"secret_hash":"{one}","z":0}}"#),
+        ),
+        // What was denied stays denied: no digest that could be found, or a secret that is none.
+        (
+            format!(r#"{{"secret":"one","secret_hash":"{other}"}}"#),
+            format!(r#"{{"secret_hash":["{other}","{one}"]}}"#),
+        ),
+        (
+            r#"{"secret":"one","secret_hash":5}"#.to_owned(),
+            format!(r#"{{"secret_hash":[5,"{one}"]}}"#),
+        ),
+        (
+            r#"{"secret":"one","secret":5}"#.to_owned(),
+            r#"{"secret":5}"#.to_owned(),
+        ),
+        (
+            r#"{"secret":"one","secret":null}"#.to_owned(),
+            r#"{"secret":null}"#.to_owned(),
+        ),
+        (
+            r#"{"secret":"one","secret":""}"#.to_owned(),
+            r#"{"secret":""}"#.to_owned(),
+        ),
+        (
+            r#"{"a":1,"secret":"half a pair \ud800"}"#.to_owned(),
+            r#"{"a":1,"secret":""}"#.to_owned(),
+        ),
+    ] {
+        let mut document = document_of(&[&record]);
+        assert_eq!(seal_secrets(&mut document), 1, "{record}");
+        assert_eq!(records_of(&document), [&expected], "{record}");
+        assert_eq!(seal_secrets(&mut document), 0, "{record}");
+    }
+}
+
+#[test]
+fn a_record_without_a_plaintext_secret_is_not_touched() {
+    let sealed = format!(r#"{{ "secret_hash" : "{}" }}"#, Digest::of("one"));
+    for record in [
+        sealed.as_str(),
+        r#"{"secret": ""}"#,
+        r#"{"secret": null}"#,
+        r#"{"secret": ["one"]}"#,
+        "{}",
+        "[\"secret\"]",
+        r#""secret""#,
+        "null",
+    ] {
+        let mut document = document_of(&[record]);
+        assert_eq!(seal_secrets(&mut document), 0, "{record}");
+        assert_eq!(records_of(&document), [record]);
+    }
+}
+
+#[test]
+fn a_made_change_is_recognised_and_one_not_made_is_not() {
+    for change in [Change::Create(new_key("new")), delete_of("a"), Change::Migrate] {
+        let mut document = document_of(&[r#"{"id":"a","secret":"one"}"#, r#"{"id":"b","secret":"two"}"#, "null"]);
+        assert!(!is_in(&document, &change), "{change:?}");
+        apply(&mut document, &change, NOW).unwrap();
+        assert!(is_in(&document, &change), "{change:?}");
+    }
+}
+
+#[test]
+fn somebody_elses_key_with_the_same_id_is_not_ones_own() {
+    let mut document = Document::empty();
+    apply(&mut document, &Change::Create(new_key("key_1")), NOW).unwrap();
+    let other = NewKey {
+        digest: Digest::of("sec_other"),
+        ..new_key("key_1")
+    };
+    assert!(!is_in(&document, &Change::Create(other)));
+}
+
+#[test]
+fn ten_thousand_keys_are_edited_without_losing_one() {
+    let mut json = String::from("{\"keys\":[");
+    for number in 0..10_000 {
+        let comma = if number == 0 { "" } else { "," };
+        write!(
+            json,
+            r#"{comma}{{"id":"key_{number}","secret":"sec_{number}","name":"n","extra":{number}.0}}"#
+        )
+        .unwrap();
+    }
+    json.push_str("]}");
+    let mut document = Document::parse(json.as_bytes()).unwrap();
+    assert_eq!(
+        apply(&mut document, &Change::Create(new_key("new")), NOW)
+            .unwrap()
+            .sealed,
+        10_000
+    );
+    apply(&mut document, &delete_of("key_5000"), NOW).unwrap();
+    let again = Document::parse(&document.to_json()).unwrap();
+    assert_eq!(again.records().len(), 10_000);
+    let last = format!(
+        r#"{{"id":"key_9999","secret_hash":"{}","name":"n","extra":9999.0}}"#,
+        Digest::of("sec_9999")
+    );
+    assert_eq!(records_of(&again)[9998], last);
+}
+
+proptest! {
+    #[test]
+    fn no_secret_is_left_in_a_written_document(secrets in vec("[^\u{0}-\u{1f}]{8,30}", 1..5), escape in any::<bool>()) {
+        let spelled = |secret: &String| {
+            let units: Vec<_> = secret.encode_utf16().map(|unit| format!("\\u{unit:04x}")).collect();
+            if escape { format!("\"{}\"", units.concat()) } else { serde_json::to_string(secret).unwrap() }
+        };
+        let records: Vec<_> = secrets.iter().map(|secret| format!(r#"{{"secret":{}}}"#, spelled(secret))).collect();
+        let mut document = document_of(&records.iter().map(String::as_str).collect::<Vec<_>>());
+        prop_assert_eq!(seal_secrets(&mut document), secrets.len());
+        let expected: Vec<_> = secrets.iter().map(|secret| format!(r#"{{"secret_hash":"{}"}}"#, Digest::of(secret))).collect();
+        prop_assert_eq!(records_of(&document), expected);
+    }
+}

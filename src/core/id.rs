@@ -1,0 +1,135 @@
+//! heare-ids: `<prefix>_<generation character><8 base62 characters of unix seconds><entropy>`, alphabet `0-9A-Za-z`.
+
+use zeroize::Zeroizing;
+
+use super::{secret::Secret, time::Timestamp};
+
+const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+
+const KEY_PREFIX: &str = "key_";
+const SECRET_PREFIX: &str = "sec_";
+/// The only generation of heare-ids there is.
+const GENERATION: char = '0';
+const TIME_CHARS: usize = 8;
+const KEY_ENTROPY_CHARS: usize = 10;
+const SECRET_CHARS: usize = 64;
+const CHECKSUM_CHARS: usize = 6;
+
+/// Makes `key_` + `0` + time + 10 characters of entropy. `fill` fills a buffer with random bytes.
+pub fn new_key_id(now: Timestamp, fill: &mut dyn FnMut(&mut [u8])) -> String {
+    let mut id = String::with_capacity(KEY_PREFIX.len() + 1 + TIME_CHARS + KEY_ENTROPY_CHARS);
+    push_head(&mut id, KEY_PREFIX, now);
+    push_entropy(&mut id, KEY_ENTROPY_CHARS, fill);
+    id
+}
+
+/// Makes `sec_` + `0` + time + 51 characters, 64 in all; the last 6 are the checksum of everything before them.
+pub fn new_secret(now: Timestamp, fill: &mut dyn FnMut(&mut [u8])) -> Secret {
+    // Room for all of it at once: a string that grows leaves copies behind that nobody wipes.
+    let mut secret = Zeroizing::new(String::with_capacity(SECRET_CHARS));
+    push_head(&mut secret, SECRET_PREFIX, now);
+    let entropy = SECRET_CHARS - CHECKSUM_CHARS - secret.len();
+    push_entropy(&mut secret, entropy, fill);
+    let checksum = crc32fast::hash(secret.as_bytes());
+    push_base62(&mut secret, checksum.into(), CHECKSUM_CHARS);
+    Secret::new(std::mem::take(&mut *secret))
+}
+
+/// When an id or secret of ours was made; `None` for any other text.
+pub fn made_at(id: &str) -> Option<Timestamp> {
+    let rest = id
+        .strip_prefix(KEY_PREFIX)
+        .or_else(|| id.strip_prefix(SECRET_PREFIX))?
+        .strip_prefix(GENERATION)?;
+    let (time, entropy) = rest.split_at_checked(TIME_CHARS)?;
+    let seconds = base62_value(time)?;
+    if entropy.is_empty() || !is_base62(entropy) {
+        return None;
+    }
+    seconds.checked_mul(1000).map(Timestamp::from_millis)
+}
+
+/// What a checksum says about a text, without looking anything up.
+///
+/// For scanners that look for leaked keys, never for refusing one: the Python service wrote secrets of the same
+/// form and length without a checksum, and those are good keys that read as `Wrong` here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Checksum {
+    /// The form carries a checksum and it holds.
+    Good,
+    /// The form carries a checksum and it does not hold.
+    Wrong,
+    /// An older form without one, or not ours at all.
+    None,
+}
+
+pub fn checksum(secret: &str) -> Checksum {
+    if secret.len() != SECRET_CHARS || made_at(secret).is_none() {
+        return Checksum::None;
+    }
+    let (body, given) = secret.split_at(SECRET_CHARS - CHECKSUM_CHARS);
+    let computed = i64::from(crc32fast::hash(body.as_bytes()));
+    if base62_value(given) == Some(computed) {
+        Checksum::Good
+    } else {
+        Checksum::Wrong
+    }
+}
+
+fn push_head(id: &mut String, prefix: &str, now: Timestamp) {
+    id.push_str(prefix);
+    id.push(GENERATION);
+    push_base62(id, u64::try_from(now.as_seconds()).unwrap_or(0), TIME_CHARS);
+}
+
+/// Pads on the left with `0`. Of a number too large for `width` the upper end is cut off, which the eight characters
+/// of time leave to the year seven million.
+fn push_base62(text: &mut String, number: u64, width: usize) {
+    let place = |exponent: usize| (0..exponent).fold(1_u64, |value, _| value * 62);
+    for exponent in (0..width).rev() {
+        let digit = number / place(exponent) % 62;
+        text.push(char::from(
+            ALPHABET[usize::try_from(digit).expect("a number below 62 fits")],
+        ));
+    }
+}
+
+/// Appends characters that are all equally likely: bytes from 248 on are thrown away, because 256 is no multiple of 62
+/// and folding them in would make eight characters more likely than the rest.
+fn push_entropy(text: &mut String, count: usize, fill: &mut dyn FnMut(&mut [u8])) {
+    const FAIR_BYTES: u8 = 248;
+    let mut random = Zeroizing::new([0; SECRET_CHARS]);
+    let end = text.len() + count;
+    while text.len() < end {
+        fill(&mut *random);
+        let fair = random.iter().filter(|&&byte| byte < FAIR_BYTES);
+        text.extend(
+            fair.take(end - text.len())
+                .map(|&byte| char::from(ALPHABET[usize::from(byte % 62)])),
+        );
+    }
+}
+
+/// The number that base62 digits stand for; `None` for other characters or a number beyond 64 bits.
+fn base62_value(digits: &str) -> Option<i64> {
+    digits.bytes().try_fold(0_i64, |value, digit| {
+        value.checked_mul(62)?.checked_add(digit_value(digit)?)
+    })
+}
+
+fn is_base62(text: &str) -> bool {
+    text.bytes().all(|byte| byte.is_ascii_alphanumeric())
+}
+
+fn digit_value(digit: u8) -> Option<i64> {
+    let value = match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'A'..=b'Z' => digit - b'A' + 10,
+        b'a'..=b'z' => digit - b'a' + 36,
+        _ => return None,
+    };
+    Some(value.into())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,174 @@
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+
+use super::*;
+
+/// Random bytes that are the same in every run.
+fn bytes_from(mut seed: u64) -> impl FnMut(&mut [u8]) {
+    move |buffer| {
+        for byte in buffer {
+            seed = seed
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            *byte = seed.to_be_bytes()[0];
+        }
+    }
+}
+
+fn at(text: &str) -> Timestamp {
+    text.parse().unwrap()
+}
+
+#[test]
+fn the_documented_example_id_tells_when_it_was_made() {
+    for text in ["key_0001vDmowdgLBqEcDYe", "sec_0001vDmowg2tzwvpaFL"] {
+        assert_eq!(made_at(text), Some(at("2025-10-28T16:45:18Z")), "{text}");
+    }
+}
+
+#[test]
+fn a_new_key_id_begins_like_one_made_in_that_second() {
+    let id = new_key_id(at("2025-10-28T16:45:18.900Z"), &mut bytes_from(1));
+    assert!(id.starts_with("key_0001vDmow"), "{id}");
+    assert_eq!(id.len(), 23);
+}
+
+#[test]
+fn a_new_secret_has_64_characters_and_a_checksum_that_holds() {
+    let secret = new_secret(at("2025-10-28T16:45:18Z"), &mut bytes_from(2));
+    assert!(secret.expose().starts_with("sec_0001vDmow"));
+    assert_eq!(secret.expose().len(), 64);
+    assert_eq!(checksum(secret.expose()), Checksum::Good);
+}
+
+/// The expected checksums were computed by Python's `zlib.crc32`.
+#[test]
+fn a_checksum_is_the_crc_32_in_base62_padded_to_six_characters() {
+    for (body, expected) in [
+        ("sec_0001vDmow000000000000000000000000000000000000000000000", "3NqBEQ"),
+        ("sec_0001vDmow000000000000000000000000000000000000000000062", "00aJQu"),
+    ] {
+        assert_eq!(checksum(&format!("{body}{expected}")), Checksum::Good);
+        assert_eq!(checksum(&format!("{body}{}", "a".repeat(6))), Checksum::Wrong);
+    }
+}
+
+#[test]
+fn base62_is_padded_on_the_left() {
+    for (number, width, text) in [
+        (0, 6, "000000"),
+        (61, 6, "00000z"),
+        (62, 6, "000010"),
+        (u32::MAX.into(), 6, "4gfFC3"),
+        (1_761_669_918, 8, "001vDmow"),
+    ] {
+        let mut pushed = String::new();
+        push_base62(&mut pushed, number, width);
+        assert_eq!(pushed, text, "{number}");
+    }
+}
+
+#[test]
+fn older_and_foreign_secrets_carry_no_checksum() {
+    for text in [
+        "",
+        "sec_0001vDmowg2tzwvpaFL",
+        "sec_A1h2xdfjqtf2nbrexx3vqjhp42",
+        "hk_live_0123456789012345678901234567890123456789",
+        &"x".repeat(64),
+        &format!("sec_1{}", "a".repeat(59)),
+        &format!("sec_0{}-", "a".repeat(58)),
+        &format!("sec_0{}é", "a".repeat(57)),
+    ] {
+        assert_eq!(checksum(text), Checksum::None, "{text:?}");
+    }
+}
+
+#[test]
+fn a_64_character_secret_of_the_python_service_reads_as_wrong() {
+    assert_eq!(checksum(&format!("sec_0001vDmow{}", "a".repeat(51))), Checksum::Wrong);
+}
+
+#[test]
+fn other_texts_have_no_time_of_making() {
+    for text in [
+        "",
+        "key_",
+        "key_0001vDmow",
+        "key_001vDmow",
+        "key_A1h2xcejqtf2nbrexx3vqjhp41",
+        "usr_0001vDmowdgLBqEcDYe",
+        "key_0001vDm-wdgLBqEcDYe",
+        "key_0001vDmowdgLBqEcD e",
+        "key_0001vDmoédgLBqEcDYe",
+        "KEY_0001vDmowdgLBqEcDYe",
+    ] {
+        assert_eq!(made_at(text), None, "{text:?}");
+    }
+}
+
+#[test]
+fn two_keys_made_in_one_second_share_nothing_but_their_time() {
+    let now = at("2025-10-28T16:45:18Z");
+    let mut fill = bytes_from(3);
+    let (first, second) = (new_secret(now, &mut fill), new_secret(now, &mut fill));
+    assert_eq!(first.expose()[..13], second.expose()[..13]);
+    let same = first.expose()[13..]
+        .bytes()
+        .zip(second.expose()[13..].bytes())
+        .filter(|(a, b)| a == b)
+        .count();
+    assert!(same < 8, "{same} of 51 characters are the same");
+}
+
+#[test]
+fn entropy_skips_the_bytes_that_would_favour_some_characters() {
+    let mut next = 0_u8;
+    let mut every_byte = |buffer: &mut [u8]| {
+        for byte in buffer {
+            *byte = next;
+            next = next.wrapping_add(1);
+        }
+    };
+    let mut text = String::new();
+    push_entropy(&mut text, 62 * 8, &mut every_byte);
+    let mut counts = BTreeMap::new();
+    for character in text.chars() {
+        *counts.entry(character).or_insert(0) += 1;
+    }
+    assert_eq!(counts.len(), 62);
+    assert!(counts.values().all(|&count| count == 8), "{counts:?}");
+}
+
+#[test]
+fn a_time_before_1970_is_written_as_1970() {
+    let id = new_key_id(Timestamp::from_millis(-5), &mut bytes_from(4));
+    assert_eq!(made_at(&id), Some(Timestamp::from_millis(0)));
+}
+
+proptest! {
+    #[test]
+    fn what_is_made_tells_its_second(seconds in 0..253_402_300_799_i64, seed in any::<u64>()) {
+        let now = Timestamp::from_millis(seconds * 1000 + 999);
+        let second = Some(Timestamp::from_millis(seconds * 1000));
+        prop_assert_eq!(made_at(&new_key_id(now, &mut bytes_from(seed))), second);
+        let secret = new_secret(now, &mut bytes_from(seed));
+        prop_assert_eq!(made_at(secret.expose()), second);
+        prop_assert_eq!(checksum(secret.expose()), Checksum::Good);
+    }
+
+    #[test]
+    fn one_changed_character_breaks_the_checksum(seed in any::<u64>(), place in 5..64_usize, by in 1..62_usize) {
+        let secret = new_secret(Timestamp::from_millis(1_761_669_918_000), &mut bytes_from(seed));
+        let mut letters = secret.expose().as_bytes().to_vec();
+        let was = ALPHABET.iter().position(|&letter| letter == letters[place]).unwrap();
+        letters[place] = ALPHABET[(was + by) % 62];
+        prop_assert_eq!(checksum(std::str::from_utf8(&letters).unwrap()), Checksum::Wrong);
+    }
+
+    #[test]
+    fn no_text_makes_reading_panic(text in any::<String>()) {
+        let _ = (made_at(&text), checksum(&text));
+    }
+}

@@ -1,0 +1,141 @@
+//! The index: digest to key, immutable and compact, built once from a document and read by every verify.
+
+mod build;
+mod text;
+
+use hashbrown::HashTable;
+
+use self::text::Texts;
+use super::{document::DocumentError, key::Defect, secret::Digest, time::Timestamp};
+
+/// How many denied records are named; a document full of them must not fill memory and logs.
+pub const MAX_BAD_RECORDS: usize = 1000;
+
+/// All good keys of one document.
+pub struct Index {
+    /// Numbers of `records`, hashed by digest.
+    by_digest: HashTable<u32>,
+    records: Vec<Record>,
+    texts: Texts,
+    generation: Option<u64>,
+    write_id: Option<Box<str>>,
+    plaintext_count: usize,
+    bad_records: Vec<BadRecord>,
+    bad_records_count: usize,
+}
+
+/// What every key has, of one size. The rest stands in `texts`.
+struct Record {
+    digest: Digest,
+    /// `NEVER` for a key without expiry.
+    expires_at: i64,
+    /// Where its flags, id and name begin.
+    text: u32,
+    /// Where its metadata begins; keys with the same metadata share it.
+    metadata: u32,
+}
+
+/// A million keys are a million of these: look twice before it grows.
+const _: () = assert!(size_of::<Record>() == 48);
+
+const NEVER: i64 = i64::MAX;
+
+/// A record that was denied, for the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BadRecord {
+    /// The record's id, or `None` when it has no readable one.
+    pub id: Option<String>,
+    /// Its place in the document's list, from 0.
+    pub position: usize,
+    pub defect: Defect,
+}
+
+/// A found key. The texts are JSON already, ready to be copied into an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// A JSON string's inside, without the quotation marks.
+    pub id: &'a str,
+    pub name: &'a str,
+    /// A JSON object, without white space.
+    pub metadata: &'a str,
+    pub expires_at: Option<Timestamp>,
+    pub revoked: bool,
+}
+
+impl Index {
+    /// The index of a store that holds nothing yet.
+    pub fn empty() -> Self {
+        Self {
+            by_digest: HashTable::new(),
+            records: Vec::new(),
+            texts: Texts::default(),
+            generation: None,
+            write_id: None,
+            plaintext_count: 0,
+            bad_records: Vec::new(),
+            bad_records_count: 0,
+        }
+    }
+
+    /// Reads a document's bytes in one pass, without building a tree.
+    pub fn build(json: &[u8]) -> Result<Self, DocumentError> {
+        build::index(json)
+    }
+
+    pub fn find(&self, digest: &Digest) -> Option<Entry<'_>> {
+        let same = |&number: &u32| self.record(number).digest == *digest;
+        let number = *self.by_digest.find(digest.table_hash(), same)?;
+        Some(self.entry(self.record(number)))
+    }
+
+    /// Good records, expired and revoked ones included.
+    pub fn keys_count(&self) -> usize {
+        self.by_digest.len()
+    }
+
+    /// At most the first thousand of them; `bad_records_count` is exact.
+    pub fn bad_records(&self) -> &[BadRecord] {
+        &self.bad_records
+    }
+
+    pub fn bad_records_count(&self) -> usize {
+        self.bad_records_count
+    }
+
+    pub fn generation(&self) -> Option<u64> {
+        self.generation
+    }
+
+    pub fn write_id(&self) -> Option<&str> {
+        self.write_id.as_deref()
+    }
+
+    /// How many records still carry their plaintext secret.
+    pub fn plaintext_count(&self) -> usize {
+        self.plaintext_count
+    }
+
+    /// Bytes of memory held for keys.
+    pub fn resident_bytes(&self) -> usize {
+        let records = self.records.capacity() * size_of::<Record>();
+        records + self.by_digest.allocation_size() + self.texts.resident_bytes()
+    }
+
+    fn record(&self, number: u32) -> &Record {
+        &self.records[number as usize]
+    }
+
+    fn entry(&self, record: &Record) -> Entry<'_> {
+        let label = self.texts.label(record.text);
+        Entry {
+            id: label.id,
+            name: label.name,
+            metadata: self.texts.metadata(record.metadata),
+            expires_at: (record.expires_at != NEVER).then(|| Timestamp::from_millis(record.expires_at)),
+            revoked: label.revoked,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

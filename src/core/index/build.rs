@@ -1,0 +1,177 @@
+//! Builds an index from a document's text in one pass: each record is read, checked and stored, then forgotten.
+
+mod read;
+mod shared;
+
+use std::borrow::Cow;
+
+use self::shared::Shared;
+use super::text::{Label, Seen, Texts};
+use super::{BadRecord, Index, MAX_BAD_RECORDS, NEVER, Record};
+use crate::core::{
+    key::{Defect, Key, Members},
+    secret::Digest,
+    time::Timestamp,
+};
+
+pub use self::read::index;
+
+/// An index in the making.
+#[derive(Default)]
+struct Builder {
+    records: Vec<Record>,
+    /// Each record's place in the document's list.
+    positions: Vec<u32>,
+    texts: Texts,
+    seen: Seen,
+    plaintext_count: usize,
+    /// How many elements of the list were read.
+    read: usize,
+    defective: Defective,
+}
+
+/// The records that are no keys. What they claim is remembered: nobody else may have it either.
+#[derive(Default)]
+struct Defective {
+    count: usize,
+    first: Vec<BadRecord>,
+    ids: Vec<u32>,
+    id_texts: Texts,
+    digests: Vec<Digest>,
+}
+
+impl Builder {
+    /// Takes the next element of the list; `None` is one that is not an object.
+    fn push(&mut self, members: Option<&Members<'_>>) {
+        let position = self.read;
+        self.read += 1;
+        let Some(members) = members else {
+            return self.defective.push(position, None, Defect::NotAnObject);
+        };
+        match members.key() {
+            Ok(key) => self.push_key(position, key),
+            Err(defect) => {
+                self.plaintext_count += usize::from(members.has_plaintext());
+                self.defective.digests.extend(members.claimed_digests());
+                self.defective.push(position, members.id(), defect);
+            }
+        }
+    }
+
+    fn push_key(&mut self, position: usize, key: Key<'_>) {
+        let (id, name) = (escaped(key.id), escaped(key.name));
+        let text = self.texts.push_label(&Label {
+            revoked: key.revoked,
+            id: &id,
+            name: &name,
+        });
+        let metadata = key.metadata.map_or("{}", serde_json::value::RawValue::get);
+        let metadata = self.seen.intern(&mut self.texts, metadata);
+        let expires_at = key.expires_at.map_or(NEVER, Timestamp::as_millis);
+        self.records.push(Record {
+            digest: key.digest,
+            expires_at,
+            text,
+            metadata,
+        });
+        self.positions.push(number(position));
+        self.plaintext_count += usize::from(key.plaintext);
+    }
+
+    fn finish(mut self, generation: Option<u64>, write_id: Option<Box<str>>) -> Index {
+        self.seen = Seen::default();
+        let mut shared = self.shared_ids();
+        let mut by_digest = self.table_by_digest(&mut shared);
+        // A record that shares both is named once, by its id.
+        shared.sort_unstable_by_key(|&(record, defect)| (record, defect != Defect::DuplicateId));
+        shared.dedup_by_key(|&mut (record, _)| record);
+        for &(record, _) in &shared {
+            let hash = self.digest(record).table_hash();
+            if let Ok(holder) = by_digest.find_entry(hash, |&number| number == record) {
+                holder.remove();
+            }
+        }
+        let bad_records_count = self.defective.count + shared.len();
+        let bad_records = self.bad_records(&shared);
+        self.records.shrink_to_fit();
+        self.texts.shrink_to_fit();
+        let Self {
+            records,
+            texts,
+            plaintext_count,
+            ..
+        } = self;
+        Index {
+            by_digest,
+            records,
+            texts,
+            generation,
+            write_id,
+            plaintext_count,
+            bad_records,
+            bad_records_count,
+        }
+    }
+
+    /// The first of all denied records, in the document's order.
+    fn bad_records(&mut self, shared: &[Shared]) -> Vec<BadRecord> {
+        let mut bad_records = std::mem::take(&mut self.defective.first);
+        bad_records.extend(shared.iter().take(MAX_BAD_RECORDS).map(|&(record, defect)| BadRecord {
+            id: Some(unescaped(self.id(record))),
+            position: self.positions[record as usize] as usize,
+            defect,
+        }));
+        bad_records.sort_unstable_by_key(|bad| bad.position);
+        bad_records.truncate(MAX_BAD_RECORDS);
+        bad_records.shrink_to_fit();
+        bad_records
+    }
+}
+
+impl Defective {
+    fn push(&mut self, position: usize, id: Option<Cow<'_, str>>, defect: Defect) {
+        self.count += 1;
+        if let Some(id) = &id {
+            let label = Label {
+                revoked: false,
+                id: &escaped(id.clone()),
+                name: "",
+            };
+            self.ids.push(self.id_texts.push_label(&label));
+        }
+        if self.first.len() < MAX_BAD_RECORDS {
+            self.first.push(BadRecord {
+                id: id.map(Cow::into_owned),
+                position,
+                defect,
+            });
+        }
+    }
+}
+
+/// Whether the places and numbers in a document of this many bytes stay below 2³². Texts take less room in the index
+/// than in the document, where each has a name and quotation marks around it.
+pub fn fits(document_len: usize) -> bool {
+    u32::try_from(document_len).is_ok()
+}
+
+fn number(count: usize) -> u32 {
+    u32::try_from(count).expect("a document has fewer records than bytes, and its length was checked")
+}
+
+/// The text as JSON writes it inside quotation marks. A borrowed one came from JSON without escapes and needs none.
+fn escaped(text: Cow<'_, str>) -> Cow<'_, str> {
+    match text {
+        Cow::Borrowed(text) => Cow::Borrowed(text),
+        Cow::Owned(text) => {
+            let mut json = serde_json::Value::from(text).to_string();
+            json.pop();
+            json.remove(0);
+            Cow::Owned(json)
+        }
+    }
+}
+
+fn unescaped(inside: &str) -> String {
+    serde_json::from_str(&format!("\"{inside}\"")).expect("it was written by `escaped`")
+}

@@ -1,0 +1,96 @@
+//! Finds the records that share an id or a digest with another one: none of them is a key.
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+use super::{Builder, number};
+use crate::core::{index::text, key::Defect, secret::Digest};
+
+/// A record, by its number, and what it shares.
+pub type Shared = (u32, Defect);
+
+/// A record's number below its id's hash: in one integer, because those sort fastest.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Hashed(u64);
+
+impl Hashed {
+    fn new(id: &str, record: u32) -> Self {
+        Self(u64::from(text::hash(id)) << 32 | u64::from(record))
+    }
+
+    fn hash(self) -> u64 {
+        self.0 >> 32
+    }
+
+    #[expect(clippy::cast_possible_truncation, reason = "the lower half is the number")]
+    fn record(self) -> u32 {
+        self.0 as u32
+    }
+}
+
+/// A record may be found more than once.
+impl Builder {
+    /// Sorting hashes takes less time and memory than a table of ids.
+    pub(super) fn shared_ids(&self) -> Vec<Shared> {
+        let mut by_hash: Vec<_> = (0..number(self.records.len()))
+            .map(|n| Hashed::new(self.id(n), n))
+            .collect();
+        by_hash.sort_unstable();
+        let mut shared = Vec::new();
+        for suspects in by_hash
+            .chunk_by(|a, b| a.hash() == b.hash())
+            .filter(|suspects| suspects.len() > 1)
+        {
+            let mut suspects: Vec<_> = suspects.iter().map(|suspect| suspect.record()).collect();
+            suspects.sort_unstable_by_key(|&record| self.id(record));
+            let holders = suspects
+                .chunk_by(|&a, &b| self.id(a) == self.id(b))
+                .filter(|holders| holders.len() > 1);
+            shared.extend(holders.flatten().map(|&record| (record, Defect::DuplicateId)));
+        }
+        for &claimed in &self.defective.ids {
+            let claimed = self.defective.id_texts.label(claimed).id;
+            let holders = suspects(&by_hash, claimed).filter(|&record| self.id(record) == claimed);
+            shared.extend(holders.map(|record| (record, Defect::DuplicateId)));
+        }
+        shared
+    }
+
+    /// All records by digest, of equal ones the first; whoever shares a digest is added to `shared`.
+    pub(super) fn table_by_digest(&self, shared: &mut Vec<Shared>) -> HashTable<u32> {
+        let mut by_digest = HashTable::with_capacity(self.records.len());
+        let hash = |&record: &u32| self.digest(record).table_hash();
+        for record in 0..number(self.records.len()) {
+            let same = |&other: &u32| self.digest(other) == self.digest(record);
+            match by_digest.entry(hash(&record), same, hash) {
+                Entry::Occupied(first) => {
+                    shared.extend([*first.get(), record].map(|holder| (holder, Defect::DuplicateSecret)));
+                }
+                Entry::Vacant(free) => drop(free.insert(record)),
+            }
+        }
+        for claimed in &self.defective.digests {
+            let holder = by_digest.find(claimed.table_hash(), |&record| self.digest(record) == claimed);
+            shared.extend(holder.map(|&holder| (holder, Defect::DuplicateSecret)));
+        }
+        by_digest
+    }
+
+    pub(super) fn id(&self, record: u32) -> &str {
+        self.texts.label(self.records[record as usize].text).id
+    }
+
+    pub(super) fn digest(&self, record: u32) -> &Digest {
+        &self.records[record as usize].digest
+    }
+}
+
+/// The records whose ids have the same hash as this one.
+fn suspects(by_hash: &[Hashed], id: &str) -> impl Iterator<Item = u32> {
+    let first = Hashed::new(id, 0);
+    let from = by_hash.partition_point(|hashed| *hashed < first);
+    by_hash[from..]
+        .iter()
+        .take_while(move |hashed| hashed.hash() == first.hash())
+        .map(|hashed| hashed.record())
+}

@@ -1,0 +1,182 @@
+//! All texts of an index in one allocation: ids, names and metadata, each behind its length.
+//!
+//! Lengths are written as ASCII characters of six bits each, so that the whole stays a `str` and every text is cut
+//! out of it without being checked again.
+
+use std::borrow::Cow;
+use std::hash::Hasher;
+
+use hashbrown::HashTable;
+use hashbrown::hash_table::Entry;
+
+/// Texts ready to be copied into an answer.
+#[derive(Default)]
+pub struct Texts {
+    all: String,
+}
+
+/// What stands together for each key.
+pub struct Label<'a> {
+    pub revoked: bool,
+    pub id: &'a str,
+    pub name: &'a str,
+}
+
+impl Texts {
+    pub fn label(&self, at: u32) -> Label<'_> {
+        let (id_and_flag, at) = self.number(at as usize);
+        let (name_len, id_at) = self.number(at);
+        let name_at = id_at + id_and_flag / 2;
+        Label {
+            revoked: id_and_flag % 2 == 1,
+            id: &self.all[id_at..name_at],
+            name: &self.all[name_at..name_at + name_len],
+        }
+    }
+
+    pub fn metadata(&self, at: u32) -> &str {
+        let (len, at) = self.number(at as usize);
+        &self.all[at..at + len]
+    }
+
+    pub fn resident_bytes(&self) -> usize {
+        self.all.capacity()
+    }
+
+    /// Takes id and name as JSON writes them inside quotation marks.
+    pub fn push_label(&mut self, label: &Label<'_>) -> u32 {
+        let at = self.end();
+        self.push_number(label.id.len() * 2 + usize::from(label.revoked));
+        self.push_number(label.name.len());
+        self.all.push_str(label.id);
+        self.all.push_str(label.name);
+        at
+    }
+
+    pub fn shrink_to_fit(&mut self) {
+        self.all.shrink_to_fit();
+    }
+
+    fn push_metadata(&mut self, json: &str) -> u32 {
+        let at = self.end();
+        self.push_number(json.len());
+        self.all.push_str(json);
+        at
+    }
+
+    fn end(&self) -> u32 {
+        u32::try_from(self.all.len()).expect("texts are shorter than their document, whose length was checked")
+    }
+
+    fn push_number(&mut self, mut number: usize) {
+        loop {
+            let [six_bits, ..] = (number % 64).to_le_bytes();
+            number /= 64;
+            if number == 0 {
+                return self.all.push(char::from(six_bits));
+            }
+            self.all.push(char::from(64 | six_bits));
+        }
+    }
+
+    /// The number at `at`, and where it ends.
+    fn number(&self, mut at: usize) -> (usize, usize) {
+        let bytes = self.all.as_bytes();
+        let mut number = 0;
+        let mut shift = 0;
+        loop {
+            let byte = bytes[at];
+            number |= usize::from(byte & 63) << shift;
+            at += 1;
+            shift += 6;
+            if byte < 64 {
+                return (number, at);
+            }
+        }
+    }
+}
+
+/// Remembers which metadata were seen, while an index is built, so that equal ones are stored once.
+#[derive(Default)]
+pub struct Seen {
+    table: HashTable<SeenMetadata>,
+}
+
+/// The hash is kept so that the table grows without reading all texts again.
+struct SeenMetadata {
+    hash: u32,
+    at: u32,
+}
+
+impl SeenMetadata {
+    fn spread(&self) -> u64 {
+        spread(self.hash)
+    }
+}
+
+impl Seen {
+    /// Where this metadata stands in `texts`, compacted.
+    pub fn intern(&mut self, texts: &mut Texts, metadata: &str) -> u32 {
+        let compact = compact(metadata);
+        let hash = hash(&compact);
+        let same = |seen: &SeenMetadata| seen.hash == hash && texts.metadata(seen.at) == compact;
+        match self.table.entry(spread(hash), same, SeenMetadata::spread) {
+            Entry::Occupied(seen) => seen.get().at,
+            Entry::Vacant(free) => {
+                let at = texts.push_metadata(&compact);
+                free.insert(SeenMetadata { hash, at });
+                at
+            }
+        }
+    }
+}
+
+/// The table takes its bucket from the low bits and its tag from the high ones.
+fn spread(hash: u32) -> u64 {
+    u64::from(hash) << 32 | u64::from(hash)
+}
+
+/// The same for equal texts in every run, and too costly to steer for whoever chooses a few of them.
+pub fn hash(text: &str) -> u32 {
+    let mut hasher = std::hash::DefaultHasher::new();
+    hasher.write(text.as_bytes());
+    let [a, b, c, d, ..] = hasher.finish().to_le_bytes();
+    u32::from_le_bytes([a, b, c, d])
+}
+
+/// The JSON without white space outside its strings; numbers and escapes to the letter.
+pub fn compact(json: &str) -> Cow<'_, str> {
+    // Looking at every byte, without a way out at the first, is what the compiler turns into vector instructions.
+    if json.bytes().fold(u8::MAX, u8::min) > b' ' {
+        return Cow::Borrowed(json);
+    }
+    let mut compact = String::with_capacity(json.len());
+    let mut rest = json;
+    while let Some(quote) = rest.find('"') {
+        let (outside, string) = rest.split_at(quote);
+        push_dense(&mut compact, outside);
+        let (string, after) = string.split_at(string_len(string));
+        compact.push_str(string);
+        rest = after;
+    }
+    push_dense(&mut compact, rest);
+    Cow::Owned(compact)
+}
+
+fn push_dense(compact: &mut String, outside: &str) {
+    compact.extend(outside.split([' ', '\t', '\n', '\r']));
+}
+
+/// The length of the JSON string that the text begins with, quotation marks included.
+fn string_len(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text.bytes().skip(1).position(|byte| {
+        let closes = byte == b'"' && !escaped;
+        escaped = byte == b'\\' && !escaped;
+        closes
+    });
+    end.map_or(text.len(), |end| end + 2)
+}
+
+#[cfg(test)]
+mod tests;

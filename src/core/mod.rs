@@ -1,0 +1,12 @@
+//! What a key is and when it is good: data in, data out. Nothing here reads a clock, a file, a socket,
+//! the environment or a random source; `now`, bytes and randomness are parameters.
+
+pub mod change;
+pub mod document;
+pub mod id;
+pub mod index;
+pub mod key;
+pub mod request;
+pub mod secret;
+pub mod time;
+pub mod verify;

@@ -1,0 +1,207 @@
+//! A point in time in UTC, as documents write it and as expiry compares it.
+
+use std::{borrow::Cow, fmt};
+
+use jiff::{
+    SignedDuration,
+    civil::{DateTime, Time, date},
+    fmt::temporal::DateTimeParser,
+    tz::Offset,
+};
+
+/// Milliseconds since 1970-01-01T00:00:00Z.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Timestamp(i64);
+
+/// The text is not a date this service understands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not an ISO 8601 date or time")]
+pub struct BadTimestamp;
+
+/// Offsets are added by hand to plain calendar times: jiff's own instant ends a day before year 9999 does, and
+/// `9999-12-31T23:59:59Z` is what people write for "never".
+const EPOCH: DateTime = date(1970, 1, 1).at(0, 0, 0, 0);
+
+static PARSER: DateTimeParser = DateTimeParser::new();
+
+impl Timestamp {
+    pub const fn from_millis(millis: i64) -> Self {
+        Self(millis)
+    }
+
+    pub const fn as_millis(self) -> i64 {
+        self.0
+    }
+
+    pub const fn as_seconds(self) -> i64 {
+        self.0.div_euclid(1000)
+    }
+
+    /// The day in UTC alone, `2024-01-20`: for tables.
+    pub fn date(self) -> String {
+        self.calendar().date().to_string()
+    }
+
+    /// Whole seconds in UTC. What lies beyond the calendar's ends is shown as its end.
+    fn calendar(self) -> DateTime {
+        EPOCH.saturating_add(SignedDuration::from_secs(self.as_seconds()))
+    }
+}
+
+/// Reads what Python's `datetime.fromisoformat` wrote or accepted: a date, or a date and time, with an offset,
+/// with `Z` or with neither (then it is UTC). A fraction finer than a millisecond is cut off.
+impl std::str::FromStr for Timestamp {
+    type Err = BadTimestamp;
+
+    fn from_str(text: &str) -> Result<Self, BadTimestamp> {
+        // Signed years and bracketed zone names are the parser's own extensions, which nobody here writes.
+        if !text.starts_with(|c: char| c.is_ascii_digit()) || text.contains('[') {
+            return Err(BadTimestamp);
+        }
+        let text = without_space_before_offset(text);
+        let pieces = PARSER.parse_pieces(&*text).map_err(|_| BadTimestamp)?;
+        let local = pieces.date().to_datetime(pieces.time().unwrap_or(Time::midnight()));
+        let offset = pieces.to_numeric_offset().map_or(0, Offset::seconds);
+        let since_epoch = local.duration_since(EPOCH) - SignedDuration::from_secs(offset.into());
+        let millis = since_epoch.as_nanos().div_euclid(1_000_000);
+        i64::try_from(millis).map(Self).map_err(|_| BadTimestamp)
+    }
+}
+
+/// `2024-01-20T10:30:00Z`: whole seconds, always UTC.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:.0}Z", self.calendar())
+    }
+}
+
+/// `2024-01-20 10:30:00 +0200`, as git and `date` print a time, which Python reads too.
+fn without_space_before_offset(text: &str) -> Cow<'_, str> {
+    match text.rsplit_once(' ') {
+        Some((local, offset)) if offset.starts_with(['+', '-', 'Z']) => format!("{local}{offset}").into(),
+        _ => text.into(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn millis(text: &str) -> Option<i64> {
+        text.parse().ok().map(Timestamp::as_millis)
+    }
+
+    #[test]
+    fn every_form_that_python_writes_or_reads_is_read() {
+        for (text, expected) in [
+            ("2024-01-20", 1_705_708_800_000),
+            ("20240120", 1_705_708_800_000),
+            ("2024-01-20T10:30:00Z", 1_705_746_600_000),
+            ("2024-01-20 10:30:00Z", 1_705_746_600_000),
+            ("2024-01-20T10:30:00", 1_705_746_600_000),
+            ("2024-01-20T10:30", 1_705_746_600_000),
+            ("2024-01-20T10", 1_705_744_800_000),
+            ("2024-01-20T10:30:00+00:00", 1_705_746_600_000),
+            ("2024-01-20T10:30:00-00:00", 1_705_746_600_000),
+            ("2024-01-20T12:30:00+02:00", 1_705_746_600_000),
+            ("2024-01-20T12:30:00+0200", 1_705_746_600_000),
+            ("2024-01-20T12:30:00+02", 1_705_746_600_000),
+            ("2024-01-20T05:00:00-05:30", 1_705_746_600_000),
+            ("2024-01-20T12:30:05+02:00:05", 1_705_746_600_000),
+            ("2024-01-20 12:30:00 +0200", 1_705_746_600_000),
+            ("2024-01-20 10:30:00 Z", 1_705_746_600_000),
+            // A leap second counts as the second before it.
+            ("2024-01-20T10:29:60Z", 1_705_746_599_000),
+            ("2025-10-28T16:45:18.123456+00:00", 1_761_669_918_123),
+            ("2025-10-28T16:45:18.999999Z", 1_761_669_918_999),
+            ("2025-10-28T16:45:18,5Z", 1_761_669_918_500),
+            ("20251231T235959Z", 1_767_225_599_000),
+            ("20251231T235959.25+0000", 1_767_225_599_250),
+            ("2024-02-29T00:00:00Z", 1_709_164_800_000),
+            ("1969-12-31T23:59:59.9999Z", -1),
+            ("9999-12-31T23:59:59.999999Z", 253_402_300_799_999),
+        ] {
+            assert_eq!(millis(text), Some(expected), "{text}");
+        }
+    }
+
+    #[test]
+    fn whatever_is_no_date_is_refused() {
+        for text in [
+            "",
+            " ",
+            "never",
+            "soon",
+            "2024",
+            "2024-01",
+            "2024-13-01",
+            "2024-02-30",
+            "2023-02-29",
+            "2024-1-20",
+            "20-01-2024",
+            "01/20/2024",
+            "1705708800",
+            " 2024-01-20",
+            "2024-01-20 ",
+            "2024-01-20T",
+            "2024-01-20T10:30:00Z\n",
+            "2024-01-20T24:00:00Z",
+            "2024-01-20T10:60:00Z",
+            "2024-01-20T10:30:00X",
+            "2024-01-20T10:30:00  Z",
+            "2024-01-20 +02:00",
+            "2024-01-20T10:30:00 + 02:00",
+            "2024-01-20T10:30:00+25:99",
+            "2024-01-20T10:30:00+02:00[Europe/Berlin]",
+            "2024-01-20T10:30:00Z[u-ca=iso8601]",
+            "+002024-01-20",
+            "-002024-01-20",
+            "２０２４-01-20",
+            "2024-01-20T10:30:00Z and more",
+        ] {
+            assert_eq!(text.parse::<Timestamp>(), Err(BadTimestamp), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_time_is_shown_in_whole_seconds_of_utc() {
+        for (text, shown, day) in [
+            ("2024-01-20T10:30:00.999Z", "2024-01-20T10:30:00Z", "2024-01-20"),
+            ("2024-01-20T23:30:00-02:00", "2024-01-21T01:30:00Z", "2024-01-21"),
+            ("1969-12-31T23:59:59.5Z", "1969-12-31T23:59:59Z", "1969-12-31"),
+            ("9999-12-31T23:59:59Z", "9999-12-31T23:59:59Z", "9999-12-31"),
+        ] {
+            let time: Timestamp = text.parse().unwrap();
+            assert_eq!(
+                (time.to_string().as_str(), time.date().as_str()),
+                (shown, day),
+                "{text}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_time_beyond_the_calendar_is_shown_as_its_end() {
+        assert_eq!(Timestamp::from_millis(i64::MAX).to_string(), "9999-12-31T23:59:59Z");
+        assert!(
+            Timestamp::from_millis(i64::MIN)
+                .to_string()
+                .starts_with("-009999-01-01")
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_shown_is_read_back_to_the_second(seconds in -62_167_219_200_i64..=253_402_300_799, fraction in 0..1000_i64) {
+            let time = Timestamp::from_millis(seconds * 1000 + fraction);
+            prop_assert_eq!(time.to_string().parse::<Timestamp>().map(Timestamp::as_seconds), Ok(seconds));
+        }
+
+        #[test]
+        fn no_text_makes_reading_panic(text in any::<String>()) {
+            let _ = text.parse::<Timestamp>();
+        }
+    }
+}

@@ -1,0 +1,78 @@
+//! Encryption of the document: `HEARE_ENCRYPTED_V1:` and a Fernet token, as the Python service writes it.
+
+use std::borrow::Cow;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE};
+use fernet::Fernet;
+use sha2::{Digest, Sha256};
+use zeroize::Zeroizing;
+
+use crate::{clock::Clock, core::secret::Secret};
+
+pub const HEADER: &[u8] = b"HEARE_ENCRYPTED_V1:";
+
+/// A time so late that no token lies in its future. A token's time says nothing about who wrote it, and a
+/// document must not become unreadable because the writer's clock is ahead of ours.
+const ANY_TIME: u64 = u64::MAX / 2;
+
+/// Opens and seals documents with the storage secret, or passes plain ones through when there is none.
+#[derive(Clone)]
+pub struct Envelope {
+    fernet: Option<Fernet>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum EnvelopeError {
+    #[error("the object is encrypted and STORAGE_SECRET is not set")]
+    SecretMissing,
+    #[error("the object does not open with STORAGE_SECRET")]
+    WrongSecret,
+}
+
+impl Envelope {
+    pub fn new(storage_secret: Option<&Secret>) -> Self {
+        Self {
+            fernet: storage_secret.map(fernet),
+        }
+    }
+
+    pub fn is_sealed(object: &[u8]) -> bool {
+        object.starts_with(HEADER)
+    }
+
+    /// The document inside an object. A plain object passes; whether it may is the caller's question (`is_sealed`).
+    pub fn open<'a>(&self, object: &'a [u8]) -> Result<Cow<'a, [u8]>, EnvelopeError> {
+        let Some(token) = object.strip_prefix(HEADER) else {
+            return Ok(Cow::Borrowed(object));
+        };
+        let fernet = self.fernet.as_ref().ok_or(EnvelopeError::SecretMissing)?;
+        // A file made by hand ends in a line break.
+        let token = std::str::from_utf8(token.trim_ascii()).map_err(|_| EnvelopeError::WrongSecret)?;
+        let document = fernet
+            .decrypt_at_time(token, None, ANY_TIME)
+            .map_err(|_| EnvelopeError::WrongSecret)?;
+        Ok(Cow::Owned(document))
+    }
+
+    pub fn seal(&self, document: Vec<u8>) -> Vec<u8> {
+        let Some(fernet) = &self.fernet else {
+            return document;
+        };
+        let now = u64::try_from(Clock::wall_micros() / 1_000_000).unwrap_or_default();
+        let token = fernet.encrypt_at_time(&document, now);
+        // The plain document is the larger part of what memory holds here.
+        drop(document);
+        [HEADER, token.as_bytes()].concat()
+    }
+
+    /// Whether what this envelope writes is encrypted.
+    pub fn seals(&self) -> bool {
+        self.fernet.is_some()
+    }
+}
+
+fn fernet(storage_secret: &Secret) -> Fernet {
+    let digest: Zeroizing<[u8; 32]> = Zeroizing::new(Sha256::digest(storage_secret.expose()).into());
+    let key = Zeroizing::new(URL_SAFE.encode(*digest));
+    Fernet::new(&key).expect("32 bytes in url-safe base64 are a Fernet key")
+}

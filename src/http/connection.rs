@@ -1,0 +1,336 @@
+//! One connection: what it is doing and since when, the stream that notices it, and the task that serves it until it
+//! ends or is told to.
+//!
+//! All of a connection runs on its worker's one thread. The atomics below only let the compiler know that; none of
+//! them is ever contended, and a plain load and store is enough where one would expect an addition.
+
+use std::{
+    future::poll_fn,
+    io::{self, IoSlice},
+    net::SocketAddr,
+    pin::{Pin, pin},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Waker, ready},
+    time::Duration,
+};
+
+use hyper::{Version, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo},
+    server::conn::auto,
+};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use super::{
+    Face, answer,
+    worker::{Stage, Worker},
+};
+
+/// The most of a refused body that is read and thrown away before the connection is closed.
+const MAX_DISCARDED: usize = 1 << 20;
+
+pub struct Connection {
+    pub peer: SocketAddr,
+    pub face: Arc<Face>,
+    pub worker: Arc<Worker>,
+    state: AtomicU8,
+    /// The sweep in which `state` was entered.
+    since: AtomicU32,
+    /// Requests that have no answer yet; more than one with HTTP/2 only.
+    open: AtomicU32,
+    /// The sweep since which the peer takes nothing, plus one; 0 while it does.
+    blocked: AtomicU32,
+    http2: AtomicBool,
+    gentle: AtomicBool,
+    order: AtomicU8,
+    waker: OnceLock<Waker>,
+}
+
+/// What a connection does between requests.
+#[derive(Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+enum State {
+    /// Not a byte was read yet.
+    Fresh,
+    /// A request has begun to arrive.
+    Head,
+    /// A request was handed on or answered; `open` says which.
+    Served,
+    /// All is said, and the rest of a refused body is thrown away.
+    Parting,
+}
+
+/// What a sweep, or the end of the service, has decided about a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[repr(u8)]
+pub enum Order {
+    Carry,
+    /// Answer what is in flight, then close.
+    Finish,
+    Abort,
+}
+
+impl Connection {
+    pub fn new(peer: SocketAddr, face: Arc<Face>, worker: Arc<Worker>) -> Self {
+        let now = worker.sweep();
+        Self {
+            peer,
+            face,
+            worker,
+            state: AtomicU8::new(State::Fresh as u8),
+            since: AtomicU32::new(now),
+            open: AtomicU32::new(0),
+            blocked: AtomicU32::new(0),
+            http2: AtomicBool::new(false),
+            gentle: AtomicBool::new(false),
+            order: AtomicU8::new(Order::Carry as u8),
+            waker: OnceLock::new(),
+        }
+    }
+
+    /// To be called with each request's head; what it returns lasts until the answer is made or given up.
+    pub fn open_request(self: &Arc<Self>, version: Version) -> OpenRequest {
+        self.enter(State::Served);
+        if version == Version::HTTP_2 {
+            self.http2.store(true, Relaxed);
+        }
+        self.open.store(self.open.load(Relaxed) + 1, Relaxed);
+        OpenRequest(self.clone())
+    }
+
+    /// The peer is still sending what nobody will read. Closing at once would make its system throw the answer away.
+    pub fn close_gently(&self) {
+        self.gentle.store(true, Relaxed);
+    }
+
+    /// What the service's stage means for this connection. One that has just come may have a request on its way,
+    /// and gets a whole sweep's time to say it.
+    pub fn order_in(&self, stage: Stage) -> Order {
+        match stage {
+            Stage::Serving => Order::Carry,
+            Stage::Draining if self.state() == State::Fresh && !self.lasted(2 * self.worker.deadlines.sweep) => {
+                Order::Carry
+            }
+            Stage::Draining => Order::Finish,
+            Stage::Ending => Order::Abort,
+        }
+    }
+
+    /// What the deadlines say about this connection.
+    pub fn judge(&self, stage: Stage) -> Order {
+        let deadlines = &self.worker.deadlines;
+        if self.is_blocked_for(deadlines.write) {
+            return Order::Abort;
+        }
+        // An open request has a deadline for its body and a loader that keeps its own.
+        if self.open.load(Relaxed) > 0 {
+            return Order::Carry;
+        }
+        let head = if stage == Stage::Serving {
+            deadlines.head
+        } else {
+            deadlines.parting
+        };
+        let too_long = match self.state() {
+            State::Fresh | State::Head if !self.http2.load(Relaxed) => head,
+            State::Parting => deadlines.parting,
+            State::Fresh | State::Head | State::Served => deadlines.idle + deadlines.parting,
+        };
+        if self.lasted(too_long) {
+            Order::Abort
+        } else if self.lasted(deadlines.idle) {
+            Order::Finish
+        } else {
+            self.order_in(stage)
+        }
+    }
+
+    fn lasted(&self, deadline: Duration) -> bool {
+        self.sweeps_since(self.since.load(Relaxed)) >= self.worker.deadlines.sweeps(deadline)
+    }
+
+    fn is_blocked_for(&self, deadline: Duration) -> bool {
+        let blocked = self.blocked.load(Relaxed);
+        blocked != 0 && self.sweeps_since(blocked - 1) >= self.worker.deadlines.sweeps(deadline)
+    }
+
+    fn sweeps_since(&self, sweep: u32) -> u32 {
+        self.worker.sweep().wrapping_sub(sweep)
+    }
+
+    /// Tells the connection's task what to do; nothing less than it was told before.
+    pub fn tell(&self, order: Order) {
+        self.order.fetch_max(order as u8, Relaxed);
+        if let Some(waker) = self.waker.get() {
+            waker.wake_by_ref();
+        }
+    }
+
+    fn enter(&self, state: State) {
+        self.state.store(state as u8, Relaxed);
+        self.since.store(self.worker.sweep(), Relaxed);
+    }
+
+    fn state(&self) -> State {
+        [State::Fresh, State::Head, State::Served, State::Parting][usize::from(self.state.load(Relaxed))]
+    }
+
+    /// What was read while no request is open is the begin of one. (The begin of a pipelined request that came together
+    /// with the one before it goes unnoticed; such a connection ends as an idle one does.)
+    fn has_read(&self, bytes: &[u8]) {
+        if self.open.load(Relaxed) > 0 {
+            return;
+        }
+        match self.state() {
+            State::Fresh => {
+                self.http2.store(bytes.starts_with(b"PRI "), Relaxed);
+                self.enter(State::Head);
+            }
+            // HTTP/2 reads much that is no request; only a request makes it less idle.
+            State::Served if !self.http2.load(Relaxed) => self.enter(State::Head),
+            State::Served | State::Head | State::Parting => {}
+        }
+    }
+
+    fn has_written(&self, outcome: &Poll<io::Result<usize>>) {
+        let blocked = self.blocked.load(Relaxed);
+        match outcome {
+            Poll::Pending if blocked == 0 => self.blocked.store(self.worker.sweep().wrapping_add(1), Relaxed),
+            Poll::Ready(_) if blocked != 0 => self.blocked.store(0, Relaxed),
+            Poll::Pending | Poll::Ready(_) => {}
+        }
+    }
+}
+
+/// A request without an answer yet.
+pub struct OpenRequest(Arc<Connection>);
+
+impl Drop for OpenRequest {
+    fn drop(&mut self) {
+        self.0.open.store(self.0.open.load(Relaxed) - 1, Relaxed);
+        self.0.since.store(self.0.worker.sweep(), Relaxed);
+    }
+}
+
+/// Serves the connection until it ends by itself or by order.
+pub async fn serve(connection: Arc<Connection>, stream: TcpStream, builder: Arc<auto::Builder<TokioExecutor>>) {
+    let io = TokioIo::new(Stream {
+        tcp: stream,
+        connection: connection.clone(),
+        shut: false,
+        discarded: 0,
+    });
+    let service = {
+        let connection = connection.clone();
+        service_fn(move |request| answer(connection.clone(), request))
+    };
+    let mut conversation = pin!(builder.serve_connection(io, service));
+    let mut finishing = false;
+    poll_fn(|context| {
+        connection.waker.get_or_init(|| context.waker().clone());
+        loop {
+            // First the conversation: what has arrived before the order is still served.
+            if conversation.as_mut().poll(context).is_ready() {
+                return Poll::Ready(());
+            }
+            match connection.order.load(Relaxed) {
+                order if order == Order::Finish as u8 && !finishing => {
+                    finishing = true;
+                    conversation.as_mut().graceful_shutdown();
+                }
+                order if order == Order::Abort as u8 => return Poll::Ready(()),
+                _ => return Poll::Pending,
+            }
+        }
+    })
+    .await;
+}
+
+/// The TCP stream, noticing for the sweep what passes through it.
+struct Stream {
+    tcp: TcpStream,
+    connection: Arc<Connection>,
+    shut: bool,
+    discarded: usize,
+}
+
+impl Stream {
+    fn inner(&mut self) -> Pin<&mut TcpStream> {
+        Pin::new(&mut self.tcp)
+    }
+
+    /// Reads until the peer closes too, so that it has read the answer before its system hears of a reset.
+    fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let mut scratch = [0; 4096];
+        while self.discarded < MAX_DISCARDED {
+            let mut rest = ReadBuf::new(&mut scratch);
+            ready!(self.inner().poll_read(context, &mut rest))?;
+            if rest.filled().is_empty() {
+                break;
+            }
+            self.discarded += rest.filled().len();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        let outcome = self.inner().poll_read(context, buffer);
+        let read = &buffer.filled()[before..];
+        if !read.is_empty() {
+            self.connection.has_read(read);
+        }
+        outcome
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        let outcome = self.inner().poll_write(context, bytes);
+        self.connection.has_written(&outcome);
+        outcome
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        pieces: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let outcome = self.inner().poll_write_vectored(context, pieces);
+        self.connection.has_written(&outcome);
+        outcome
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.tcp.is_write_vectored()
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.inner().poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.shut {
+            ready!(self.inner().poll_shutdown(context))?;
+            self.shut = true;
+            self.connection.enter(State::Parting);
+        }
+        if self.connection.gentle.load(Relaxed) {
+            self.poll_discard(context)
+        } else {
+            Poll::Ready(Ok(()))
+        }
+    }
+}

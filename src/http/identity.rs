@@ -1,0 +1,154 @@
+//! What names a request in the log: its id, its trace and its sender, taken from headers only where they are well-formed.
+
+use std::{
+    borrow::Cow,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use hyper::{HeaderMap, header::USER_AGENT};
+
+/// The most characters of a caller's own request id.
+const MAX_ID: usize = 64;
+/// The most bytes of a user agent that are worth a log line.
+const MAX_USER_AGENT: usize = 512;
+/// `00-` trace id `-` parent id `-` flags.
+const TRACEPARENT: usize = 55;
+
+/// Makes request ids: a random start, and a step for each.
+pub struct RequestIds(AtomicU64);
+
+impl RequestIds {
+    pub const fn starting_at(random: u64) -> Self {
+        Self(AtomicU64::new(random))
+    }
+
+    fn next(&self) -> [u8; 16] {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut number = self.0.fetch_add(1, Ordering::Relaxed);
+        let mut text = [0; 16];
+        for digit in text.iter_mut().rev() {
+            *digit = DIGITS[(number & 15) as usize];
+            number >>= 4;
+        }
+        text
+    }
+}
+
+/// The caller's own id, or one made here.
+pub enum RequestId<'a> {
+    Sent(&'a str),
+    Made([u8; 16]),
+}
+
+impl RequestId<'_> {
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Sent(id) => id,
+            Self::Made(digits) => str::from_utf8(digits).expect("hexadecimal digits are ASCII"),
+        }
+    }
+}
+
+/// `X-Request-Id` when it is 1 to 64 of `[A-Za-z0-9._-]`, else a new one.
+pub fn request_id<'a>(headers: &'a HeaderMap, ids: &RequestIds) -> RequestId<'a> {
+    let sent = headers
+        .get("x-request-id")
+        .and_then(|value| value.to_str().ok())
+        .filter(|id| is_request_id(id));
+    sent.map_or_else(|| RequestId::Made(ids.next()), RequestId::Sent)
+}
+
+fn is_request_id(id: &str) -> bool {
+    (1..=MAX_ID).contains(&id.len())
+        && id
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+}
+
+/// `traceparent` when it has the form of W3C Trace Context.
+pub fn traceparent(headers: &HeaderMap) -> Option<&str> {
+    headers
+        .get("traceparent")?
+        .to_str()
+        .ok()
+        .filter(|text| is_traceparent(text))
+}
+
+fn is_traceparent(text: &str) -> bool {
+    text.len() == TRACEPARENT
+        && !text.starts_with("ff")
+        && text.bytes().enumerate().all(|(at, byte)| match at {
+            2 | 35 | 52 => byte == b'-',
+            _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
+        })
+        && text[3..35].bytes().any(|digit| digit != b'0')
+        && text[36..52].bytes().any(|digit| digit != b'0')
+}
+
+/// Bytes that are no UTF-8 are replaced, and an endless one is cut.
+pub fn user_agent(headers: &HeaderMap) -> Option<Cow<'_, str>> {
+    let sent = headers.get(USER_AGENT)?.as_bytes();
+    Some(String::from_utf8_lossy(&sent[..sent.len().min(MAX_USER_AGENT)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use hyper::header::HeaderValue;
+
+    use super::*;
+
+    fn headers(name: &'static str, value: &str) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(name, HeaderValue::from_bytes(value.as_bytes()).unwrap());
+        headers
+    }
+
+    #[test]
+    fn a_callers_id_is_taken_only_when_it_is_harmless() {
+        let ids = RequestIds::starting_at(0xabc);
+        let long = "x".repeat(65);
+        for (sent, taken) in [
+            ("a-1_.Z", true),
+            ("", false),
+            ("a b", false),
+            ("é", false),
+            ("\"", false),
+            (&long, false),
+        ] {
+            let headers = headers("x-request-id", sent);
+            assert_eq!(request_id(&headers, &ids).as_str() == sent, taken, "{sent}");
+        }
+    }
+
+    #[test]
+    fn made_ids_are_sixteen_digits_and_differ() {
+        let ids = RequestIds::starting_at(u64::MAX);
+        let none = HeaderMap::new();
+        assert_eq!(request_id(&none, &ids).as_str(), "ffffffffffffffff");
+        assert_eq!(request_id(&none, &ids).as_str(), "0000000000000000");
+    }
+
+    #[test]
+    fn a_traceparent_is_carried_only_when_well_formed() {
+        let good = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+        let table = [
+            (good, true),
+            ("00-00000000000000000000000000000000-00f067aa0ba902b7-01", false),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-0000000000000000-01", false),
+            ("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", false),
+            ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", false),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7", false),
+            ("", false),
+        ];
+        for (text, carried) in table {
+            assert_eq!(traceparent(&headers("traceparent", text)).is_some(), carried, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_user_agent_that_is_no_utf_8_is_shown_as_far_as_it_goes() {
+        let mut sent = HeaderMap::new();
+        sent.insert(USER_AGENT, HeaderValue::from_bytes(b"curl\xff/8").unwrap());
+        assert_eq!(user_agent(&sent).as_deref(), Some("curl\u{fffd}/8"));
+    }
+}

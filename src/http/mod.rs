@@ -1,0 +1,132 @@
+//! The HTTP side: connections, routes, answers. `POST /verify` is matched here by hand, so that it costs what bare
+//! hyper costs; warp composes every other route.
+
+pub mod body;
+pub mod connection;
+pub mod deadlines;
+pub mod health;
+pub mod identity;
+pub mod listen;
+pub mod local;
+pub mod refresh;
+pub mod reply;
+pub mod routes;
+pub mod screen;
+pub mod slots;
+pub mod verify;
+pub mod worker;
+
+use std::{
+    convert::Infallible,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Request, Response, Version, body::Body as _, body::Incoming};
+
+use crate::{
+    clock::Clock,
+    loader::{Reader, Refresher},
+    telemetry::Telemetry,
+};
+use connection::Connection;
+use local::Caller;
+use reply::{Refusal, Reply};
+
+/// What answering needs; one for the whole process.
+pub struct App {
+    pub reader: Reader,
+    pub refresher: Refresher,
+    pub telemetry: Telemetry,
+    pub clock: Arc<Clock>,
+    pub health_opaque: bool,
+    /// This machine's name, by which a `Host` header may call it.
+    pub hostname: String,
+    draining: AtomicBool,
+}
+
+impl App {
+    pub fn new(
+        reader: Reader,
+        refresher: Refresher,
+        telemetry: Telemetry,
+        clock: Arc<Clock>,
+        health_opaque: bool,
+        hostname: String,
+    ) -> Self {
+        Self {
+            reader,
+            refresher,
+            telemetry,
+            clock,
+            health_opaque,
+            hostname,
+            draining: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on `/ready` says that no new work should come here.
+    pub fn drain(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+}
+
+/// What one listener serves.
+pub struct Face {
+    pub verify: bool,
+    pub routes: routes::Routes,
+}
+
+/// Answers one request. Nothing that was sent ever comes back in an answer.
+pub async fn answer(
+    connection: Arc<Connection>,
+    request: Request<Incoming>,
+) -> Result<Response<Full<Bytes>>, Infallible> {
+    let _open = connection.open_request(request.version());
+    Ok(match screen::screen(&request) {
+        Err(refusal) => refuse(&connection, &request, refusal),
+        Ok(()) if connection.face.verify && request.uri().path() == "/verify" => {
+            if request.method() == Method::POST {
+                verify::answer(&connection, request).await
+            } else {
+                refuse(&connection, &request, Refusal::MethodNotAllowed { allow: "POST" })
+            }
+        }
+        Ok(()) => route(&connection, request).await,
+    })
+}
+
+fn refuse(connection: &Connection, request: &Request<Incoming>, refusal: Refusal) -> Response<Full<Bytes>> {
+    expect_no_body(connection, request);
+    Reply::from(refusal).into_response(request.version())
+}
+
+/// Every route but verify. None of them reads a body.
+async fn route(connection: &Connection, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+    expect_no_body(connection, &request);
+    let caller = Caller {
+        peer: connection.peer,
+        version: request.version(),
+        authority: request.uri().authority().cloned(),
+        request_id: identity::request_id(request.headers(), &connection.worker.request_ids)
+            .as_str()
+            .to_owned(),
+    };
+    request.extensions_mut().insert(caller);
+    (connection.face.routes)(request).await
+}
+
+/// A body that nobody will read is still on its way when the answer is: the connection has to be closed gently.
+fn expect_no_body(connection: &Connection, request: &Request<Incoming>) {
+    if !request.body().is_end_stream() && request.version() != Version::HTTP_2 {
+        connection.close_gently();
+    }
+}

@@ -1,0 +1,124 @@
+//! The list of all routes but verify, composed with warp. A handler answers what it was asked with a reply;
+//! a rejection only ever means that the path is another one's, and the last one is answered here.
+
+use std::{convert::Infallible, pin::Pin, sync::Arc};
+
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{HeaderMap, Method, Request, Response, Version, body::Incoming};
+use tower_service::Service as _;
+use warp::{Filter, Rejection, reject};
+
+use super::{
+    App, health,
+    local::Caller,
+    refresh,
+    reply::{Refusal, Reply},
+};
+
+/// All routes of one listener, as one function.
+pub type Routes = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
+type Answering = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+
+/// The public listener. Where an admin listener serves `/refresh`, there is none here.
+pub fn public(app: &Arc<App>, with_refresh: bool) -> Routes {
+    let open = health_route(app).or(ready_route(app)).unify();
+    if with_refresh {
+        erase(open.or(refresh_route(app)).unify().boxed())
+    } else {
+        erase(open.boxed())
+    }
+}
+
+pub fn admin(app: &Arc<App>) -> Routes {
+    public(app, true)
+}
+
+fn health_route(app: &Arc<App>) -> impl Filter<Extract = (Reply,), Error = Rejection> + Clone + use<> {
+    let app = app.clone();
+    exactly("/health")
+        .and(warp::method())
+        .map(move |method| reading(&method, || health::health(&app)))
+}
+
+fn ready_route(app: &Arc<App>) -> impl Filter<Extract = (Reply,), Error = Rejection> + Clone + use<> {
+    let app = app.clone();
+    exactly("/ready")
+        .and(warp::method())
+        .map(move |method| reading(&method, || health::ready(&app)))
+}
+
+fn refresh_route(app: &Arc<App>) -> impl Filter<Extract = (Reply,), Error = Rejection> + Clone + use<> {
+    let app = app.clone();
+    let query = warp::query::raw().or_else(|_| async { Ok::<_, Rejection>((String::new(),)) });
+    exactly("/refresh")
+        .and(warp::method())
+        .and(warp::ext::get::<Caller>())
+        .and(warp::header::headers_cloned())
+        .and(query)
+        .then(
+            move |method: Method, caller: Caller, headers: HeaderMap, query: String| {
+                let app = app.clone();
+                async move {
+                    if method == Method::POST {
+                        refresh::answer(&app, &caller, &headers, &query).await
+                    } else {
+                        Reply::from(Refusal::MethodNotAllowed { allow: "POST" })
+                    }
+                }
+            },
+        )
+}
+
+/// `HEAD` is `GET` whose body hyper leaves out.
+fn reading(method: &Method, answer: impl FnOnce() -> Reply) -> Reply {
+    if matches!(*method, Method::GET | Method::HEAD) {
+        answer()
+    } else {
+        Reply::from(Refusal::MethodNotAllowed { allow: "GET, HEAD" })
+    }
+}
+
+/// The path and no other: warp's own `path` would let a trailing slash pass.
+fn exactly(path: &'static str) -> impl Filter<Extract = (), Error = Rejection> + Copy {
+    warp::path::full()
+        .and_then(move |full: warp::path::FullPath| async move {
+            if full.as_str() == path {
+                Ok(())
+            } else {
+                Err(reject::not_found())
+            }
+        })
+        .untuple_one()
+}
+
+fn erase(routes: warp::filters::BoxedFilter<(Reply,)>) -> Routes {
+    let recovered = routes
+        .recover(|_| async { Ok::<_, Infallible>(Reply::from(Refusal::NotFound)) })
+        .unify();
+    let service = warp::service(recovered);
+    Arc::new(move |request| {
+        let mut service = service.clone();
+        Box::pin(async move {
+            let Ok(answer) = service.call(request).await;
+            unwrapped(answer).await
+        })
+    })
+}
+
+/// A reply passes through warp as its own response type; its body is a single piece that is there already.
+async fn unwrapped(answer: warp::reply::Response) -> Response<Full<Bytes>> {
+    let (head, body) = answer.into_parts();
+    let body = body
+        .collect()
+        .await
+        .map(http_body_util::Collected::to_bytes)
+        .unwrap_or_default();
+    Response::from_parts(head, Full::new(body))
+}
+
+impl warp::Reply for Reply {
+    fn into_response(self) -> warp::reply::Response {
+        Reply::into_response(self, Version::HTTP_11)
+    }
+}

@@ -1,0 +1,18 @@
+//! heare-auth: is this API key good, and whose is it?
+#![forbid(unsafe_code)]
+
+pub mod core;
+
+pub mod clock;
+pub mod config;
+pub mod durable;
+pub mod envelope;
+pub mod loader;
+pub mod snapshot;
+pub mod store;
+pub mod telemetry;
+
+pub mod http;
+pub mod server;
+
+pub mod cli;

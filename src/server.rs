@@ -1,0 +1,274 @@
+//! Starts everything and stops it: the only wiring.
+
+use std::{
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, watch},
+    time::timeout,
+};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    envelope::Envelope,
+    http::{
+        App, Face,
+        deadlines::Deadlines,
+        identity::RequestIds,
+        listen::{self, Listener},
+        routes,
+        slots::Slots,
+        worker::{Accepted, Stage, Worker},
+    },
+    loader::{LoadError, Loader, LoaderOptions, Reader, Refresher, loader},
+    snapshot::SnapshotFile,
+    store::{Store, StoreError},
+    telemetry::{Telemetry, bridge::Bridge},
+};
+
+/// Connections of the admin listener, apart from the public ones, so that a flood there leaves `/refresh` reachable.
+const ADMIN_CONNECTIONS: usize = 64;
+/// How long connections and the bridge get to notice that they are to end at once.
+const LAST_MOMENT: Duration = Duration::from_secs(1);
+
+/// What a start may be told beside the settings.
+#[derive(Clone, Debug)]
+pub struct Options {
+    pub deadlines: Deadlines,
+    /// When the process began, for the metric that tells how long it took to be ready.
+    pub began: Instant,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            deadlines: Deadlines::default(),
+            began: Instant::now(),
+        }
+    }
+}
+
+/// Why the service does not start. The sentence names the setting to change.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error("{variable} {problem}")]
+    Address {
+        variable: &'static str,
+        problem: &'static str,
+    },
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("the system gives no more threads: {0}")]
+    Threads(io::ErrorKind),
+}
+
+/// The running service. When it is dropped without `stop`, its connections are cut.
+pub struct Running {
+    pub address: SocketAddr,
+    pub admin_address: Option<SocketAddr>,
+    /// For people: `s3://bucket/key` or the file's path.
+    pub store: String,
+    app: Arc<App>,
+    stage: watch::Sender<Stage>,
+    /// Ends when the last worker has.
+    workers: mpsc::Receiver<()>,
+    bridge: Option<Bridge>,
+}
+
+/// Serves at once, whether the store answers or not. To be called within the runtime that is to carry the accept
+/// loops and the loader.
+pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Result<Running, StartError> {
+    let listener = listen::bind(config.listen).map_err(|error| bind_error(&error, "PORT", "HOST"))?;
+    let admin = config.admin_listen.map(listen::bind).transpose();
+    let admin = admin.map_err(|error| bind_error(&error, "ADMIN_LISTEN", "ADMIN_LISTEN"))?;
+    let store = Store::open(&config.store).await?;
+    let location = store.location();
+    let (loader, app) = wire(&config, store, &telemetry);
+    tokio::spawn(first_load(
+        app.refresher.clone(),
+        app.reader.clone(),
+        telemetry.clone(),
+        options.began,
+    ));
+    tokio::spawn(loader.run());
+
+    let (stage, staged) = watch::channel(Stage::Serving);
+    let slots = Slots::new(config.max_connections);
+    let crew = start_workers(&app, config.workers.get(), options.deadlines, &slots, &staged)?;
+    let address = local_address(&listener)?;
+    let admin_address = admin.as_ref().map(local_address).transpose()?;
+    let face = Face {
+        verify: true,
+        routes: routes::public(&app, admin.is_none()),
+    };
+    tokio::spawn(Listener::new(listener, face).accept(crew.inlets.clone(), slots, telemetry.clone(), staged.clone()));
+    if let Some(admin) = admin {
+        let face = Face {
+            verify: false,
+            routes: routes::admin(&app),
+        };
+        let slots = Slots::new(ADMIN_CONNECTIONS);
+        tokio::spawn(Listener::new(admin, face).accept(crew.inlets, slots, telemetry.clone(), staged));
+    }
+    let bridge = config
+        .bridge
+        .map(|bridge| Bridge::start(bridge, telemetry))
+        .transpose()
+        .map_err(no_threads)?;
+    tracing::info!(
+        event = "startup",
+        address = %address,
+        admin_address = admin_address.map(tracing::field::display),
+        store = location,
+        version = env!("CARGO_PKG_VERSION"),
+        "serving"
+    );
+    Ok(Running {
+        address,
+        admin_address,
+        store: location,
+        app,
+        stage,
+        workers: crew.ended,
+        bridge,
+    })
+}
+
+impl Running {
+    /// Loads the store now, for a signal; the metrics of `/refresh` do not count it.
+    pub async fn refresh(&self) -> Result<usize, LoadError> {
+        let outcome = self.app.refresher.refresh(false).await;
+        match outcome {
+            Ok(keys_loaded) => {
+                tracing::info!(
+                    event = "refresh_success",
+                    keys_loaded,
+                    "the keys were loaded again after a signal"
+                );
+            }
+            Err(error) => tracing::error!(
+                event = "refresh_failed",
+                error = error.word(),
+                "the keys could not be loaded again after a signal; those in force stay"
+            ),
+        }
+        outcome
+    }
+
+    /// Accepts nothing more, finishes what is in flight, and cuts what is not finished by the deadline. Tells
+    /// whether everything was finished. May be dropped at any time, which cuts what is left at once.
+    pub async fn stop(mut self, deadline: Duration) -> bool {
+        self.app.drain();
+        self.stage.send_replace(Stage::Draining);
+        let finished = timeout(deadline, self.workers.recv()).await.is_ok();
+        if !finished {
+            self.stage.send_replace(Stage::Ending);
+            // A worker that hangs even now is left to the end of the process.
+            let _ = timeout(LAST_MOMENT, self.workers.recv()).await;
+        }
+        self.app.telemetry.metrics.shutdown();
+        tracing::info!(event = "shutdown", finished, "stopped");
+        if let Some(bridge) = self.bridge.take() {
+            bridge.stop(LAST_MOMENT).await;
+        }
+        finished
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stage.send_replace(Stage::Ending);
+    }
+}
+
+fn wire(config: &Config, store: Store, telemetry: &Telemetry) -> (Loader, Arc<App>) {
+    let clock = Arc::new(Clock::default());
+    let envelope = Envelope::new(config.store.storage_secret.as_ref());
+    let snapshot = config.snapshot_path.clone().map(|path| SnapshotFile {
+        path,
+        envelope: envelope.clone(),
+    });
+    let options = LoaderOptions {
+        poll_interval: config.poll_interval,
+        strict_generation: config.strict_generation,
+    };
+    let (loader, refresher, reader) = loader(store, envelope, snapshot, options, clock.clone(), telemetry.clone());
+    let hostname = gethostname::gethostname().to_string_lossy().into_owned();
+    let app = App::new(
+        reader,
+        refresher,
+        telemetry.clone(),
+        clock,
+        config.health_opaque,
+        hostname,
+    );
+    (loader, Arc::new(app))
+}
+
+/// Asked before the loader runs, so its first load is the answer. A snapshot may be in force before the store answers.
+async fn first_load(refresher: Refresher, reader: Reader, telemetry: Telemetry, began: Instant) {
+    let refused = tokio::select! {
+        biased;
+        () = reader.loaded() => false,
+        outcome = refresher.refresh(false) => outcome.is_err() && reader.current().is_none(),
+    };
+    drop(refresher);
+    if refused {
+        telemetry.metrics.startup_failed();
+        reader.loaded().await;
+    }
+    telemetry.metrics.startup_success(began.elapsed());
+}
+
+/// The workers' receiving ends, and what tells that all have ended.
+struct StartedWorkers {
+    inlets: Vec<mpsc::UnboundedSender<Accepted>>,
+    ended: mpsc::Receiver<()>,
+}
+
+fn start_workers(
+    app: &Arc<App>,
+    count: usize,
+    deadlines: Deadlines,
+    slots: &Slots,
+    stage: &watch::Receiver<Stage>,
+) -> Result<StartedWorkers, StartError> {
+    let (alive, ended) = mpsc::channel(1);
+    let start = |number| {
+        let (inlet, arrivals) = mpsc::unbounded_channel();
+        let request_ids = RequestIds::starting_at(rand::random());
+        Worker::new(app.clone(), deadlines, request_ids, slots.clone())
+            .start(format!("worker-{number}"), arrivals, stage.clone(), alive.clone())
+            .map(|()| inlet)
+    };
+    let inlets = (0..count).map(start).collect::<io::Result<_>>().map_err(no_threads)?;
+    Ok(StartedWorkers { inlets, ended })
+}
+
+fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
+    listener.local_addr().map_err(|_| StartError::Address {
+        variable: "HOST",
+        problem: "has no address",
+    })
+}
+
+#[expect(clippy::needless_pass_by_value, reason = "map_err hands over the error")]
+fn no_threads(error: io::Error) -> StartError {
+    StartError::Threads(error.kind())
+}
+
+fn bind_error(error: &io::Error, port: &'static str, host: &'static str) -> StartError {
+    let (variable, problem) = match error.kind() {
+        io::ErrorKind::AddrInUse => (port, "is already in use"),
+        io::ErrorKind::PermissionDenied => (port, "needs rights that this user does not have"),
+        io::ErrorKind::AddrNotAvailable => (host, "is not an address of this machine"),
+        _ => (host, "cannot be listened on"),
+    };
+    StartError::Address { variable, problem }
+}

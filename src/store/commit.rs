@@ -1,0 +1,309 @@
+//! A change to the stored document that loses nobody else's: read, apply, write if unchanged, and again.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::RngExt;
+use tokio::time::{Instant, sleep};
+
+use crate::{
+    clock::Clock,
+    core::{
+        change::{self, Applied, Change, ChangeError},
+        document::{Document, DocumentError},
+    },
+    envelope::{Envelope, EnvelopeError},
+    store::{Expect, Fetched, Store, StoreError, Written},
+};
+
+/// What was written, or that nothing had to be.
+#[derive(Clone, Debug)]
+pub struct Committed {
+    pub applied: Applied,
+    pub keys_count: usize,
+    pub generation: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CommitError {
+    #[error(transparent)]
+    Change(#[from] ChangeError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Envelope(#[from] EnvelopeError),
+    #[error(transparent)]
+    Document(#[from] DocumentError),
+    #[error(
+        "the store ignores write conditions, so a write could undo somebody else's; ALLOW_UNCONDITIONAL_WRITES=true overrides"
+    )]
+    ConditionsIgnored,
+    #[error("the store's answer was lost and it could not be found out whether the change was made")]
+    Unknown,
+    #[error("other writers were faster every time; nothing was changed")]
+    Contended,
+}
+
+/// How often and how long a commit tries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Patience {
+    /// Writes that another writer was faster than.
+    pub conflicts: u32,
+    /// Writes whose outcome the store did not tell.
+    pub failures: u32,
+    /// From the first such write until its outcome must be known.
+    pub settle_within: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            conflicts: 20,
+            failures: 5,
+            settle_within: Duration::from_secs(20),
+        }
+    }
+}
+
+/// The stored document as it is now, for commands that only look.
+pub async fn read(store: &Store, envelope: &Envelope) -> Result<Document, CommitError> {
+    Ok(parse(&store.read_if_changed(None).await?, envelope)?.0)
+}
+
+/// Makes one change. Repeats are bounded and jittered; a lost answer is settled by looking for the write's own id.
+pub async fn commit(
+    store: &Store,
+    envelope: &Envelope,
+    change: &Change,
+    clock: &Clock,
+    allow_unconditional: bool,
+) -> Result<Committed, CommitError> {
+    commit_with(store, envelope, change, clock, allow_unconditional, Patience::default()).await
+}
+
+/// The same with another patience.
+pub async fn commit_with(
+    store: &Store,
+    envelope: &Envelope,
+    change: &Change,
+    clock: &Clock,
+    allow_unconditional: bool,
+    patience: Patience,
+) -> Result<Committed, CommitError> {
+    let write_id = new_write_id();
+    let commit = Commit {
+        store,
+        envelope,
+        change,
+        clock,
+        allow_unconditional,
+        patience,
+        write_id,
+        lost: None,
+        seen: false,
+    };
+    commit.run().await
+}
+
+struct Commit<'a> {
+    store: &'a Store,
+    envelope: &'a Envelope,
+    change: &'a Change,
+    clock: &'a Clock,
+    allow_unconditional: bool,
+    patience: Patience,
+    /// The same in every attempt: it marks this change, whichever of its writes got through.
+    write_id: String,
+    lost: Option<Lost>,
+    /// There was an object, so its absence would be a fault and not an empty document.
+    seen: bool,
+}
+
+/// A write whose outcome is open.
+struct Lost {
+    applied: Applied,
+    error: StoreError,
+    since: Instant,
+    times: u32,
+}
+
+/// What is stored, and what it says.
+struct Current {
+    fetched: Fetched,
+    document: Document,
+    expect: Expect,
+}
+
+impl Commit<'_> {
+    async fn run(mut self) -> Result<Committed, CommitError> {
+        let mut conflicts = 0;
+        loop {
+            let current = self.current().await?;
+            if let Some(made) = self.made_by_lost_write(&current.document) {
+                return Ok(made);
+            }
+            if conflicts >= self.patience.conflicts || self.is_out_of_patience() {
+                return Err(self.give_up());
+            }
+            match self.write(current).await? {
+                Outcome::Made(committed) => return Ok(committed),
+                Outcome::Conflict => conflicts += 1,
+                Outcome::Open => {}
+            }
+            self.pause(conflicts).await;
+        }
+    }
+
+    /// Reads the document. While an outcome is open, reading is all that can settle it, so it is repeated.
+    async fn current(&mut self) -> Result<Current, CommitError> {
+        loop {
+            let error = match self.read().await {
+                Ok(current) => return Ok(current),
+                Err(error) => error,
+            };
+            match &self.lost {
+                None => return Err(error),
+                Some(lost) if lost.since.elapsed() > self.patience.settle_within => return Err(CommitError::Unknown),
+                Some(_) => self.pause(0).await,
+            }
+        }
+    }
+
+    async fn read(&mut self) -> Result<Current, CommitError> {
+        let fetched = self.store.read_if_changed(None).await?;
+        if self.seen && matches!(fetched, Fetched::Missing) {
+            return Err(StoreError::Failed.into());
+        }
+        self.seen |= matches!(fetched, Fetched::Object { .. });
+        let (document, expect) = parse(&fetched, self.envelope)?;
+        Ok(Current {
+            fetched,
+            document,
+            expect,
+        })
+    }
+
+    /// The result, if the document shows that a write with an open outcome happened. Others may have written since.
+    fn made_by_lost_write(&self, document: &Document) -> Option<Committed> {
+        let lost = self.lost.as_ref()?;
+        let made = document.write_id() == Some(&self.write_id) || change::is_in(document, self.change);
+        made.then(|| committed(lost.applied.clone(), document))
+    }
+
+    async fn write(&mut self, current: Current) -> Result<Outcome, CommitError> {
+        let Current {
+            fetched,
+            mut document,
+            expect,
+        } = current;
+        let applied = change::apply(&mut document, self.change, self.clock.now())?;
+        if self.is_needless(&fetched, &applied) {
+            return Ok(Outcome::Made(committed(applied, &document)));
+        }
+        if !self.allow_unconditional && !self.store.keeps_conditions(&fetched).await? {
+            return Err(CommitError::ConditionsIgnored);
+        }
+        // Large documents: from here on memory holds one form of it at a time.
+        drop(fetched);
+        document.stamp(&self.write_id, self.clock.now());
+        let committed = committed(applied, &document);
+        let json = document.to_json();
+        drop(document);
+        let object = Bytes::from(self.envelope.seal(json));
+        match self.store.write_if_unchanged(object, &expect).await {
+            Ok(Written::Done(_)) => Ok(Outcome::Made(committed)),
+            Ok(Written::Conflict) => Ok(Outcome::Conflict),
+            Err(error) if is_refusal(error) => Err(error.into()),
+            Err(error) => {
+                self.remember_lost(committed.applied, error);
+                Ok(Outcome::Open)
+            }
+        }
+    }
+
+    /// A migration that finds nothing to do writes nothing.
+    fn is_needless(&self, fetched: &Fetched, applied: &Applied) -> bool {
+        let may_stay_as_it_is = match fetched {
+            Fetched::Object { bytes, .. } => Envelope::is_sealed(bytes) || !self.envelope.seals(),
+            Fetched::Missing | Fetched::Unchanged => true,
+        };
+        matches!(self.change, Change::Migrate) && applied.sealed == 0 && may_stay_as_it_is
+    }
+
+    fn remember_lost(&mut self, applied: Applied, error: StoreError) {
+        let (since, times) = self
+            .lost
+            .as_ref()
+            .map_or((Instant::now(), 0), |lost| (lost.since, lost.times));
+        self.lost = Some(Lost {
+            applied,
+            error,
+            since,
+            times: times + 1,
+        });
+    }
+
+    fn is_out_of_patience(&self) -> bool {
+        let Some(lost) = &self.lost else {
+            return false;
+        };
+        lost.times >= self.patience.failures || lost.since.elapsed() > self.patience.settle_within
+    }
+
+    /// The document was just read and the change is not in it.
+    fn give_up(&self) -> CommitError {
+        match self.lost.as_ref().map(|lost| lost.error) {
+            None => CommitError::Contended,
+            Some(StoreError::Failed) => CommitError::Store(StoreError::Failed),
+            // A write that was not answered may still be on its way.
+            Some(_) => CommitError::Unknown,
+        }
+    }
+
+    /// Full jitter: other writers, and other services after an outage, are spread over the whole time.
+    async fn pause(&self, conflicts: u32) {
+        let longest_ms = match &self.lost {
+            Some(lost) => 100 << lost.times.min(4),
+            None => (5 << conflicts.min(7)).min(500),
+        };
+        let chosen_ms = rand::rng().random_range(1..=longest_ms);
+        sleep(Duration::from_millis(chosen_ms)).await;
+    }
+}
+
+enum Outcome {
+    Made(Committed),
+    Conflict,
+    Open,
+}
+
+fn parse(fetched: &Fetched, envelope: &Envelope) -> Result<(Document, Expect), CommitError> {
+    match fetched {
+        Fetched::Object { version, bytes } => Ok((
+            Document::parse(&envelope.open(bytes)?)?,
+            Expect::Version(version.clone()),
+        )),
+        // Nothing was known that could be unchanged.
+        Fetched::Missing | Fetched::Unchanged => Ok((Document::empty(), Expect::Absent)),
+    }
+}
+
+/// Errors after which the write certainly did not happen.
+const fn is_refusal(error: StoreError) -> bool {
+    match error {
+        StoreError::Forbidden | StoreError::NoBucket | StoreError::NoCredentials | StoreError::TooLarge => true,
+        StoreError::Unreachable | StoreError::Timeout | StoreError::Failed | StoreError::Incomplete => false,
+    }
+}
+
+fn committed(applied: Applied, document: &Document) -> Committed {
+    Committed {
+        applied,
+        keys_count: document.records().len(),
+        generation: document.generation().unwrap_or_default(),
+    }
+}
+
+fn new_write_id() -> String {
+    format!("{:032x}", rand::rng().random::<u128>())
+}

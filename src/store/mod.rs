@@ -1,0 +1,129 @@
+//! The one object that holds the document, in S3 or in a local file: read it, read it if it changed,
+//! write it if nobody else has.
+
+pub mod commit;
+pub mod file;
+pub mod s3;
+
+use bytes::Bytes;
+
+use self::{file::FileStore, s3::S3Store};
+use crate::config::{Location, StoreConfig};
+
+/// The version of an object: its ETag in S3, a digest of its bytes in a file. Compared, never interpreted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Version(pub String);
+
+/// The answer to a read.
+#[derive(Debug)]
+pub enum Fetched {
+    Unchanged,
+    /// The bucket or directory answers, and has no such object.
+    Missing,
+    Object {
+        version: Version,
+        bytes: Bytes,
+    },
+}
+
+/// What must be true of the stored object for a write to happen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Expect {
+    Absent,
+    Version(Version),
+}
+
+/// The answer to a write that reached the store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Written {
+    Done(Version),
+    /// Somebody else wrote in between (412, 409, or 404 for an `If-Match`).
+    Conflict,
+}
+
+/// What keeps the store from answering. The word goes to `/ready`, the log and refusals; no internals.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+pub enum StoreError {
+    #[error("the store cannot be reached")]
+    Unreachable,
+    #[error("the store did not answer in time")]
+    Timeout,
+    #[error("the store refused access")]
+    Forbidden,
+    #[error("the bucket does not exist")]
+    NoBucket,
+    #[error("the store answered with an error")]
+    Failed,
+    #[error("the object is larger than MAX_DOCUMENT_BYTES")]
+    TooLarge,
+    #[error("the object arrived incomplete")]
+    Incomplete,
+    #[error("no credentials for the store were found")]
+    NoCredentials,
+}
+
+impl StoreError {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Unreachable => "store_unreachable",
+            Self::Timeout => "store_timeout",
+            Self::Forbidden => "store_forbidden",
+            Self::NoBucket => "bucket_missing",
+            Self::Failed => "store_failed",
+            Self::TooLarge => "object_too_large",
+            Self::Incomplete => "object_incomplete",
+            Self::NoCredentials => "credentials_missing",
+        }
+    }
+}
+
+/// Both kinds of store keep the same contract; `tests/it/store.rs` runs one script over both.
+#[derive(Debug)]
+pub enum Store {
+    S3(S3Store),
+    File(FileStore),
+}
+
+impl Store {
+    /// Needs no connection yet: an unreachable store is found out by the first read.
+    pub async fn open(config: &StoreConfig) -> Result<Self, StoreError> {
+        let max_bytes = config.max_document_bytes;
+        Ok(match config.location.clone() {
+            Location::S3 { bucket, key, region } => Self::S3(S3Store::open(bucket, key, region, max_bytes).await),
+            Location::File { path } => Self::File(FileStore::open(path, max_bytes)),
+        })
+    }
+
+    /// Reads the object unless it still has the `known` version.
+    pub async fn read_if_changed(&self, known: Option<&Version>) -> Result<Fetched, StoreError> {
+        match self {
+            Self::S3(store) => store.read_if_changed(known).await,
+            Self::File(store) => store.read_if_changed(known).await,
+        }
+    }
+
+    /// Writes the object if `expect` holds. An `Err` leaves open whether the write happened.
+    pub async fn write_if_unchanged(&self, bytes: Bytes, expect: &Expect) -> Result<Written, StoreError> {
+        match self {
+            Self::S3(store) => store.write_if_unchanged(bytes, expect).await,
+            Self::File(store) => store.write_if_unchanged(bytes, expect).await,
+        }
+    }
+
+    /// Whether the store keeps write conditions, found out once by a write that must be refused.
+    /// `current` is what is stored now, so that a store which ignores conditions is left with what it had.
+    pub async fn keeps_conditions(&self, current: &Fetched) -> Result<bool, StoreError> {
+        match self {
+            Self::S3(store) => store.keeps_conditions(current).await,
+            Self::File(_) => Ok(true),
+        }
+    }
+
+    /// For people: `s3://bucket/key` or the file's path.
+    pub fn location(&self) -> String {
+        match self {
+            Self::S3(store) => store.location(),
+            Self::File(store) => store.location(),
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! The events of a verify, written straight into the log's queue in bunyan form: no tracing machinery, no allocation.
+//!
+//! The members are those, and in the order, in which the formatter of all other lines writes them; a test compares.
+
+use std::{cell::RefCell, io::Write as _};
+
+use super::{Telemetry, log::Line};
+use crate::clock::Clock;
+
+/// Longer values of a caller's headers are cut.
+const MAX_HEADER_CHARS: usize = 256;
+
+/// What a line says about the request.
+#[derive(Clone, Copy, Debug)]
+pub struct RequestInfo<'a> {
+    pub request_id: &'a str,
+    pub user_agent: Option<&'a str>,
+    pub traceparent: Option<&'a str>,
+}
+
+impl Telemetry {
+    /// Id and name are the insides of JSON strings already.
+    pub fn verification_success(&self, request: &RequestInfo<'_>, key_id: &str, key_name_json: &str) {
+        self.write(Line::VerificationSuccess, request, |line| {
+            push(
+                line,
+                &[",\"key_id\":\"", key_id, "\",\"key_name\":\"", key_name_json, "\""],
+            );
+        });
+    }
+
+    pub fn verification_failed(&self, request: &RequestInfo<'_>, presented_prefix: &'static str, code: &'static str) {
+        self.write(Line::VerificationFailed, request, |line| {
+            push(
+                line,
+                &[",\"secret_prefix\":\"", presented_prefix, "\",\"code\":\"", code, "\""],
+            );
+        });
+    }
+
+    fn write(&self, event: Line, request: &RequestInfo<'_>, own_members: impl FnOnce(&mut Vec<u8>)) {
+        if !self.log.wants(event.level()) {
+            return;
+        }
+        SCRATCH.with_borrow_mut(|Scratch { line, stamp }| {
+            line.clear();
+            line.extend_from_slice(self.log.head(event));
+            line.extend_from_slice(stamp.at(Clock::wall_micros()));
+            push(line, &["\",\"event\":\"", event.word(), "\""]);
+            own_members(line);
+            push_header(line, ",\"user_agent\":\"", request.user_agent.unwrap_or("unknown"));
+            push_header(line, ",\"request_id\":\"", request.request_id);
+            if let Some(traceparent) = request.traceparent {
+                push_header(line, ",\"traceparent\":\"", traceparent);
+            }
+            line.extend_from_slice(b"}\n");
+            self.log.append(line);
+        });
+    }
+}
+
+/// A thread's own place to build a line in, so that the queue's lock is held for one copy only.
+struct Scratch {
+    line: Vec<u8>,
+    stamp: Stamp,
+}
+
+thread_local! {
+    static SCRATCH: RefCell<Scratch> = const { RefCell::new(Scratch { line: Vec::new(), stamp: Stamp::new() }) };
+}
+
+/// The time as text, `2024-01-20T10:30:00.123456Z`; only the fraction is written anew within one second.
+pub(super) struct Stamp {
+    second: i64,
+    text: [u8; 27],
+}
+
+impl Stamp {
+    pub const fn new() -> Self {
+        Self {
+            second: i64::MIN,
+            text: *b"0000-00-00T00:00:00.000000Z",
+        }
+    }
+
+    pub fn at(&mut self, micros: i64) -> &[u8] {
+        let second = micros.div_euclid(1_000_000);
+        if second != self.second {
+            self.second = second;
+            self.write_second();
+        }
+        let mut fraction = micros.rem_euclid(1_000_000);
+        for digit in self.text[20..26].iter_mut().rev() {
+            *digit = b'0' + u8::try_from(fraction % 10).unwrap_or_default();
+            fraction /= 10;
+        }
+        &self.text
+    }
+
+    fn write_second(&mut self) {
+        let date = jiff::Timestamp::from_second(self.second).unwrap_or_default();
+        let mut text = [0; 32];
+        if write!(&mut text[..], "{date}").is_ok() && text[19] == b'Z' {
+            self.text[..19].copy_from_slice(&text[..19]);
+        }
+    }
+}
+
+fn push(line: &mut Vec<u8>, parts: &[&str]) {
+    for part in parts {
+        line.extend_from_slice(part.as_bytes());
+    }
+}
+
+/// A caller's text as a JSON string: cut, and escaped where it has to be, which is almost never.
+fn push_header(line: &mut Vec<u8>, member: &str, text: &str) {
+    let text = cut(text);
+    line.extend_from_slice(member.as_bytes());
+    // Without an early exit this compiles to a few vector instructions.
+    if text.bytes().fold(false, |found, byte| found | needs_escape(byte)) {
+        text.bytes().for_each(|byte| push_escaped(line, byte));
+    } else {
+        line.extend_from_slice(text.as_bytes());
+    }
+    line.push(b'"');
+}
+
+fn cut(text: &str) -> &str {
+    if text.len() <= MAX_HEADER_CHARS {
+        return text;
+    }
+    text.char_indices()
+        .nth(MAX_HEADER_CHARS)
+        .map_or(text, |(end, _)| &text[..end])
+}
+
+const fn needs_escape(byte: u8) -> bool {
+    byte < 0x20 || byte == b'"' || byte == b'\\'
+}
+
+fn push_escaped(line: &mut Vec<u8>, byte: u8) {
+    const HEX: &[u8; 16] = b"0123456789abcdef";
+    match byte {
+        b'"' | b'\\' => line.extend_from_slice(&[b'\\', byte]),
+        0..0x20 => line.extend_from_slice(&[
+            b'\\',
+            b'u',
+            b'0',
+            b'0',
+            HEX[usize::from(byte >> 4)],
+            HEX[usize::from(byte & 15)],
+        ]),
+        _ => line.push(byte),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_stamp_is_the_time_in_utc_with_microseconds() {
+        let cases = [
+            (0, "1970-01-01T00:00:00.000000Z"),
+            (1_705_746_600_123_456, "2024-01-20T10:30:00.123456Z"),
+            (1_705_746_600_999_999, "2024-01-20T10:30:00.999999Z"),
+            (1_705_746_601_000_000, "2024-01-20T10:30:01.000000Z"),
+            (1_705_746_599_000_001, "2024-01-20T10:29:59.000001Z"),
+            (-1, "1969-12-31T23:59:59.999999Z"),
+        ];
+        let mut stamp = Stamp::new();
+        for (micros, expected) in cases {
+            assert_eq!(std::str::from_utf8(stamp.at(micros)).unwrap(), expected);
+        }
+    }
+
+    #[test]
+    fn a_header_is_always_one_json_string() {
+        let long = "é".repeat(300);
+        let cases = [
+            "",
+            "curl/8.0",
+            "a \"quoted\" one",
+            "back\\slash",
+            "line\nbreak\r\t\u{0}\u{1f}",
+            "naïve ✓",
+            &long,
+        ];
+        for text in cases {
+            let mut line = Vec::new();
+            push_header(&mut line, "\"", text);
+            let read: String = serde_json::from_slice(&line).unwrap();
+            assert_eq!(read, text.chars().take(MAX_HEADER_CHARS).collect::<String>());
+        }
+    }
+}

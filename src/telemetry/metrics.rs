@@ -1,0 +1,459 @@
+//! All metrics: their names, and one function per event that adds to atomics.
+//!
+//! Counters are exact. Of a timer, every duration is kept while there are at most 64 between two takes; beyond that
+//! an unbiased sample of 64 is kept, and `verify.duration_max` still tells the slowest.
+
+mod timer;
+
+use std::{
+    collections::BTreeMap,
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+pub use self::timer::SAMPLE;
+use self::timer::{Taken, Timer, thin};
+
+/// Threads spread over this many copies of the verify metrics, so that they do not fight for one cache line.
+const SHARDS: usize = 16;
+
+/// A gauge that nobody has set yet is not sent.
+const UNSET: u64 = u64::MAX;
+
+pub struct Metrics {
+    verify: [VerifyShard; SHARDS],
+    refresh_success: AtomicU64,
+    refresh_failed: AtomicU64,
+    refresh_rejected: AtomicU64,
+    refresh_duration: Timer,
+    health_requests: AtomicU64,
+    startup_success: AtomicU64,
+    startup_failed: AtomicU64,
+    startup_duration: Timer,
+    shutdown: AtomicU64,
+    poll_changed: AtomicU64,
+    poll_unchanged: AtomicU64,
+    poll_failed: AtomicU64,
+    connections_refused: AtomicU64,
+    log_dropped: AtomicU64,
+    lines_dropped: AtomicU64,
+    keys_count: AtomicU64,
+    document_age_ms: AtomicU64,
+    connections_open: AtomicU64,
+}
+
+/// What happened since the last take. Counters that did not move and timers without a duration are absent.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Interval {
+    pub counters: BTreeMap<&'static str, u64>,
+    pub gauges: BTreeMap<&'static str, f64>,
+    pub timers: BTreeMap<&'static str, Vec<Duration>>,
+}
+
+/// One function per event.
+impl Metrics {
+    pub fn verify_success(&self, took: Duration) {
+        let shard = self.verify_shard();
+        shard.success.fetch_add(1, Relaxed);
+        shard.duration.record(took);
+    }
+
+    pub fn verify_failed(&self, took: Duration) {
+        let shard = self.verify_shard();
+        shard.failed.fetch_add(1, Relaxed);
+        shard.duration.record(took);
+    }
+
+    pub fn verify_malformed(&self) {
+        self.verify_shard().malformed.fetch_add(1, Relaxed);
+    }
+
+    /// Nothing was loaded yet: counts as a request and as nothing else.
+    pub fn verify_unavailable(&self) {
+        self.verify_shard().unavailable.fetch_add(1, Relaxed);
+    }
+
+    pub fn refresh_success(&self, took: Duration) {
+        self.refresh_success.fetch_add(1, Relaxed);
+        self.refresh_duration.record(took);
+    }
+
+    pub fn refresh_failed(&self, took: Duration) {
+        self.refresh_failed.fetch_add(1, Relaxed);
+        self.refresh_duration.record(took);
+    }
+
+    pub fn refresh_rejected(&self) {
+        self.refresh_rejected.fetch_add(1, Relaxed);
+    }
+
+    pub fn health(&self) {
+        self.health_requests.fetch_add(1, Relaxed);
+    }
+
+    pub fn keys_count(&self, keys: usize) {
+        self.keys_count.store(keys as u64, Relaxed);
+    }
+
+    /// How long ago the store last confirmed or delivered what is in force.
+    pub fn age(&self, age: Duration) {
+        let millis = u64::try_from(age.as_millis()).unwrap_or(UNSET - 1);
+        self.document_age_ms.store(millis, Relaxed);
+    }
+
+    pub fn startup_success(&self, took: Duration) {
+        self.startup_success.fetch_add(1, Relaxed);
+        self.startup_duration.record(took);
+    }
+
+    pub fn startup_failed(&self) {
+        self.startup_failed.fetch_add(1, Relaxed);
+    }
+
+    pub fn shutdown(&self) {
+        self.shutdown.fetch_add(1, Relaxed);
+    }
+
+    pub fn poll_changed(&self) {
+        self.poll_changed.fetch_add(1, Relaxed);
+    }
+
+    pub fn poll_unchanged(&self) {
+        self.poll_unchanged.fetch_add(1, Relaxed);
+    }
+
+    pub fn poll_failed(&self) {
+        self.poll_failed.fetch_add(1, Relaxed);
+    }
+
+    /// How many connections are open now.
+    pub fn connections(&self, open: usize) {
+        self.connections_open.store(open as u64, Relaxed);
+    }
+
+    pub fn connections_refused(&self) {
+        self.connections_refused.fetch_add(1, Relaxed);
+    }
+
+    /// Log lines that never reached the log.
+    pub fn log_dropped(&self, lines: u64) {
+        self.log_dropped.fetch_add(lines, Relaxed);
+    }
+
+    /// Metric lines that never reached the bridge.
+    pub fn metrics_dropped(&self, lines: u64) {
+        self.lines_dropped.fetch_add(lines, Relaxed);
+    }
+}
+
+/// Name of the counter that must survive the loss it counts.
+const METRICS_DROPPED: &str = "metrics.dropped";
+
+/// All names, below the configured prefix. Taking moves the value out; nothing added meanwhile is lost.
+impl Metrics {
+    pub fn take(&self) -> Interval {
+        Interval {
+            counters: self.take_counters().into_iter().filter(|&(_, n)| n > 0).collect(),
+            gauges: self
+                .gauges()
+                .into_iter()
+                .filter_map(|(name, v)| Some((name, v?)))
+                .collect(),
+            timers: self
+                .take_timers()
+                .into_iter()
+                .filter(|(_, sample)| !sample.is_empty())
+                .collect(),
+        }
+    }
+
+    /// Every name there is, for the documentation's test.
+    pub fn names() -> Vec<&'static str> {
+        let none = Self::default();
+        let counters = none.take_counters().map(|(name, _)| name);
+        let gauges = none.gauges().map(|(name, _)| name);
+        let timers = none.take_timers().map(|(name, _)| name);
+        counters.into_iter().chain(gauges).chain(timers).collect()
+    }
+
+    fn take_counters(&self) -> [(&'static str, u64); 18] {
+        let verify = |which: fn(&VerifyShard) -> &AtomicU64| self.verify.iter().map(|s| taken(which(s))).sum::<u64>();
+        let [success, failed] = [verify(|s| &s.success), verify(|s| &s.failed)];
+        let [malformed, unavailable] = [verify(|s| &s.malformed), verify(|s| &s.unavailable)];
+        let [refreshed, refresh_failed] = [taken(&self.refresh_success), taken(&self.refresh_failed)];
+        let rejected = taken(&self.refresh_rejected);
+        [
+            ("verify.requests", success + failed + malformed + unavailable),
+            ("verify.success", success),
+            ("verify.failed", failed),
+            ("verify.malformed", malformed),
+            ("refresh.requests", refreshed + refresh_failed + rejected),
+            ("refresh.success", refreshed),
+            ("refresh.failed", refresh_failed),
+            ("refresh.rejected", rejected),
+            ("health.requests", taken(&self.health_requests)),
+            ("startup.success", taken(&self.startup_success)),
+            ("startup.failed", taken(&self.startup_failed)),
+            ("shutdown", taken(&self.shutdown)),
+            ("poll.changed", taken(&self.poll_changed)),
+            ("poll.unchanged", taken(&self.poll_unchanged)),
+            ("poll.failed", taken(&self.poll_failed)),
+            ("connections.refused", taken(&self.connections_refused)),
+            ("log.dropped", taken(&self.log_dropped)),
+            (METRICS_DROPPED, taken(&self.lines_dropped)),
+        ]
+    }
+
+    fn gauges(&self) -> [(&'static str, Option<f64>); 3] {
+        let age = set(&self.document_age_ms).map(|millis| Duration::from_millis(millis).as_secs_f64());
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a number of keys or connections is far below 2^52"
+        )]
+        let whole = |gauge: &AtomicU64| set(gauge).map(|value| value as f64);
+        [
+            ("keys.count", whole(&self.keys_count)),
+            ("document.age_seconds", age),
+            ("connections.open", whole(&self.connections_open)),
+        ]
+    }
+
+    fn take_timers(&self) -> [(&'static str, Vec<Duration>); 4] {
+        let verify: Vec<Taken> = self.verify.iter().map(|shard| shard.duration.take()).collect();
+        let slowest = verify.iter().filter_map(|taken| taken.slowest).max();
+        [
+            ("verify.duration", thin(verify)),
+            // A timer and not a gauge: a bridge keeps every value of a timer, but of a gauge only the last.
+            ("verify.duration_max", slowest.into_iter().collect()),
+            ("refresh.duration", self.refresh_duration.take().sample),
+            ("startup.duration", self.startup_duration.take().sample),
+        ]
+    }
+
+    fn verify_shard(&self) -> &VerifyShard {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static MINE: usize = NEXT.fetch_add(1, Relaxed) % SHARDS;
+        }
+        &self.verify[MINE.with(|mine| *mine)]
+    }
+}
+
+impl Interval {
+    pub fn is_empty(&self) -> bool {
+        self.lines() == 0
+    }
+
+    /// How many statsd lines it makes.
+    pub fn lines(&self) -> u64 {
+        (self.counters.len() + self.gauges.len() + self.timers.values().map(Vec::len).sum::<usize>()) as u64
+    }
+
+    /// Takes in what happened after it.
+    pub fn add(&mut self, later: Self) {
+        for (name, count) in later.counters {
+            *self.counters.entry(name).or_default() += count;
+        }
+        self.gauges.extend(later.gauges);
+        for (name, sample) in later.timers {
+            self.timers.entry(name).or_default().extend(sample);
+        }
+    }
+
+    /// Leaves only what can wait without growing, and returns how many lines that cost. Gauges cost none: the next
+    /// interval has newer ones.
+    pub fn keep_counters(&mut self) -> u64 {
+        self.gauges.clear();
+        let timers = std::mem::take(&mut self.timers);
+        timers.values().map(Vec::len).sum::<usize>() as u64
+    }
+
+    /// Gives everything up, and returns how many lines are lost by now: those that were lost before and whose count
+    /// is lost here are counted again.
+    pub fn give_up(&mut self) -> u64 {
+        let lost = std::mem::take(self);
+        lost.lines() + lost.counters.get(METRICS_DROPPED).copied().unwrap_or_default()
+    }
+}
+
+/// What the threads of one shard counted. Aligned to two cache lines, as processors fetch them in pairs.
+#[repr(align(128))]
+struct VerifyShard {
+    success: AtomicU64,
+    failed: AtomicU64,
+    malformed: AtomicU64,
+    unavailable: AtomicU64,
+    duration: Timer,
+}
+
+impl VerifyShard {
+    const fn new() -> Self {
+        Self {
+            success: AtomicU64::new(0),
+            failed: AtomicU64::new(0),
+            malformed: AtomicU64::new(0),
+            unavailable: AtomicU64::new(0),
+            duration: Timer::new(),
+        }
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self {
+            verify: [const { VerifyShard::new() }; SHARDS],
+            refresh_success: AtomicU64::new(0),
+            refresh_failed: AtomicU64::new(0),
+            refresh_rejected: AtomicU64::new(0),
+            refresh_duration: Timer::new(),
+            health_requests: AtomicU64::new(0),
+            startup_success: AtomicU64::new(0),
+            startup_failed: AtomicU64::new(0),
+            startup_duration: Timer::new(),
+            shutdown: AtomicU64::new(0),
+            poll_changed: AtomicU64::new(0),
+            poll_unchanged: AtomicU64::new(0),
+            poll_failed: AtomicU64::new(0),
+            connections_refused: AtomicU64::new(0),
+            log_dropped: AtomicU64::new(0),
+            lines_dropped: AtomicU64::new(0),
+            keys_count: AtomicU64::new(UNSET),
+            document_age_ms: AtomicU64::new(UNSET),
+            connections_open: AtomicU64::new(UNSET),
+        }
+    }
+}
+
+fn taken(atomic: &AtomicU64) -> u64 {
+    atomic.swap(0, Relaxed)
+}
+
+fn set(gauge: &AtomicU64) -> Option<u64> {
+    Some(gauge.load(Relaxed)).filter(|&value| value != UNSET)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::*;
+
+    #[test]
+    fn every_event_adds_to_its_own_names() {
+        type Event = fn(&Metrics, Duration);
+        let tick = Duration::from_micros(21);
+        let events: [(Event, &[&str]); 16] = [
+            (|m, t| m.verify_success(t), &["verify.requests", "verify.success"]),
+            (|m, t| m.verify_failed(t), &["verify.failed", "verify.requests"]),
+            (|m, _| m.verify_malformed(), &["verify.malformed", "verify.requests"]),
+            (|m, _| m.verify_unavailable(), &["verify.requests"]),
+            (|m, t| m.refresh_success(t), &["refresh.requests", "refresh.success"]),
+            (|m, t| m.refresh_failed(t), &["refresh.failed", "refresh.requests"]),
+            (|m, _| m.refresh_rejected(), &["refresh.rejected", "refresh.requests"]),
+            (|m, _| m.health(), &["health.requests"]),
+            (|m, t| m.startup_success(t), &["startup.success"]),
+            (|m, _| m.startup_failed(), &["startup.failed"]),
+            (|m, _| m.shutdown(), &["shutdown"]),
+            (|m, _| m.poll_changed(), &["poll.changed"]),
+            (|m, _| m.poll_unchanged(), &["poll.unchanged"]),
+            (|m, _| m.poll_failed(), &["poll.failed"]),
+            (|m, _| m.connections_refused(), &["connections.refused"]),
+            (|m, _| m.log_dropped(1), &["log.dropped"]),
+        ];
+        for (event, names) in events {
+            let metrics = Metrics::default();
+            event(&metrics, tick);
+            let interval = metrics.take();
+            assert_eq!(interval.counters.keys().copied().collect::<Vec<_>>(), names);
+            assert!(interval.counters.values().all(|&n| n == 1));
+            assert!(interval.timers.values().all(|sample| sample == &[tick]));
+            assert!(metrics.take().is_empty());
+        }
+    }
+
+    #[test]
+    fn a_gauge_is_absent_until_it_is_set_and_then_stays() {
+        let metrics = Metrics::default();
+        assert!(metrics.take().gauges.is_empty());
+        metrics.keys_count(0);
+        metrics.connections(3);
+        metrics.age(Duration::from_millis(1500));
+        let expected = BTreeMap::from([
+            ("keys.count", 0.0),
+            ("connections.open", 3.0),
+            ("document.age_seconds", 1.5),
+        ]);
+        assert_eq!(metrics.take().gauges, expected);
+        assert_eq!(metrics.take().gauges, expected);
+    }
+
+    #[test]
+    fn up_to_the_bound_every_duration_is_kept() {
+        let metrics = Metrics::default();
+        let all: Vec<Duration> = (1..=SAMPLE as u64).map(Duration::from_micros).collect();
+        for &took in &all {
+            metrics.verify_success(took);
+        }
+        let interval = metrics.take();
+        assert_eq!(interval.timers["verify.duration"], all);
+        assert_eq!(
+            interval.timers["verify.duration_max"],
+            [Duration::from_micros(SAMPLE as u64)]
+        );
+    }
+
+    #[test]
+    fn beyond_the_bound_a_timer_is_thinned_evenly_and_its_slowest_kept() {
+        let metrics = Metrics::default();
+        for round in 0..10_000 {
+            metrics.verify_success(Duration::from_micros(round + 1));
+        }
+        let interval = metrics.take();
+        let sample = &interval.timers["verify.duration"];
+        assert_eq!((interval.counters["verify.success"], sample.len()), (10_000, SAMPLE));
+        assert_eq!(interval.timers["verify.duration_max"], [Duration::from_millis(10)]);
+        let late_half = sample.iter().filter(|took| **took > Duration::from_millis(5)).count();
+        assert!(
+            (16..=48).contains(&late_half),
+            "{late_half} of {SAMPLE} from the later half"
+        );
+    }
+
+    #[test]
+    fn taking_while_many_threads_count_loses_nothing() {
+        const EACH: u64 = 20_000;
+        let metrics = Metrics::default();
+        let mut sum = Interval::default();
+        thread::scope(|scope| {
+            let count = || (0..EACH).for_each(|_| metrics.verify_failed(Duration::from_nanos(5)));
+            let threads = [(); 4].map(|()| scope.spawn(count));
+            while !threads.iter().all(thread::ScopedJoinHandle::is_finished) {
+                let mut interval = metrics.take();
+                interval.keep_counters();
+                sum.add(interval);
+            }
+        });
+        sum.add(metrics.take());
+        assert_eq!(sum.counters["verify.failed"], 4 * EACH);
+        assert_eq!(sum.counters["verify.requests"], 4 * EACH);
+    }
+
+    #[test]
+    fn a_lost_interval_counts_again_the_losses_it_reported() {
+        let metrics = Metrics::default();
+        metrics.metrics_dropped(7);
+        metrics.health();
+        let mut interval = metrics.take();
+        assert_eq!(interval.give_up(), 7 + 2);
+        assert!(interval.is_empty());
+    }
+
+    #[test]
+    fn no_name_is_used_twice() {
+        let mut names = Metrics::names();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+}

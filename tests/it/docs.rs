@@ -1,0 +1,234 @@
+//! Runs the commands of README.md, USAGE.md and the guides, and holds what they print against what the documents say.
+//!
+//! A block marked `console` is run: lines that begin with `$ ` go to bash (a trailing `\` continues one), the other lines
+//! are what must come out. Keys, secrets and times differ from run to run: the first time a document's example appears in an
+//! output it is bound to what was printed there, and stands for that in later commands and outputs. `[..]` matches
+//! anything within a line, a line `...` any number of lines. Shell blocks of other kinds need a reason in front of
+//! them: `<!-- not run: because … -->`.
+
+use std::{collections::HashMap, path::Path, process::Command};
+
+use crate::support::service::Service;
+
+#[test]
+fn the_commands_in_usage_print_what_usage_says() {
+    run_document("USAGE.md");
+}
+
+#[test]
+fn the_commands_in_the_readme_print_what_the_readme_says() {
+    run_document("README.md");
+}
+
+#[test]
+fn every_shell_block_is_run_or_says_why_not() {
+    for name in documents() {
+        let text = read(&name);
+        let mut reason = false;
+        for (number, line) in text.lines().enumerate() {
+            if line.starts_with("<!-- not run:") {
+                reason = true;
+            } else if let Some(language) = line.strip_prefix("```").filter(|l| !l.is_empty()) {
+                let shell = matches!(language, "bash" | "sh" | "shell");
+                assert!(!shell || reason, "{name}:{}: neither run nor a reason", number + 1);
+                reason = false;
+            } else if !line.trim().is_empty() {
+                reason = false;
+            }
+        }
+    }
+}
+
+#[test]
+fn an_output_line_matches_only_what_it_describes() {
+    let mut known = Bindings::default();
+    assert!(known.matches("  ID:  key_00000000aaaaaaaaaa", "  ID:  key_00000000bbbbbbbbbb"));
+    assert!(!known.matches("key_00000000aaaaaaaaaa gone", "key_00000000cccccccccc gone"));
+    assert!(known.matches("took [..] ms", "took 17 ms"));
+    assert!(known.matches("at 2024-01-20T10:30:00Z.", "at 2026-02-21T11:31:01Z."));
+    assert!(!known.matches("5 keys", "6 keys"));
+    assert_eq!(known.fill("show key_00000000aaaaaaaaaa"), "show key_00000000bbbbbbbbbb");
+}
+
+fn documents() -> Vec<String> {
+    let mut names = vec!["README.md".to_owned(), "USAGE.md".to_owned(), "CONTRIBUTING.md".to_owned()];
+    let mut folders = vec!["documentation".to_owned()];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(root().join(&folder)).expect("documentation/ is there") {
+            let entry = entry.expect("a readable folder");
+            let name = format!("{folder}/{}", entry.file_name().to_string_lossy());
+            if entry.path().is_dir() {
+                folders.push(name);
+            } else if name.ends_with(".md") {
+                names.push(name);
+            }
+        }
+    }
+    names
+}
+
+fn run_document(name: &str) {
+    let service = Service::start(&[]);
+    service.wait_until_ready();
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let mut known = Bindings::default();
+    let mut commands = 0;
+    for step in steps(&read(name)) {
+        let script = known.fill(&step.command).replace("http://localhost:8080", &service.base_url());
+        let printed = run_in_bash(&script, folder.path(), &service).replace(&service.base_url(), "http://localhost:8080");
+        if let Err(problem) = known.compare(&step.expected, &printed) {
+            panic!("{name}:{}: $ {}\n{problem}\n-- printed:\n{printed}", step.line, step.command);
+        }
+        commands += 1;
+    }
+    assert!(commands > 0, "{name} has no command to run");
+}
+
+fn run_in_bash(script: &str, folder: &Path, service: &Service) -> String {
+    let binaries = Path::new(env!("CARGO_BIN_EXE_heare-auth")).parent().expect("a folder of binaries");
+    let output = Command::new("bash")
+        .args(["-c", &format!("exec 2>&1\n{script}")])
+        .current_dir(folder)
+        .env_clear()
+        .envs(service.environment())
+        .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", binaries.display()))
+        .output()
+        .expect("bash runs");
+    String::from_utf8(output.stdout).expect("text")
+}
+
+struct Step {
+    line: usize,
+    command: String,
+    expected: Vec<String>,
+}
+
+/// The commands of all `console` blocks with the lines that follow each.
+fn steps(text: &str) -> Vec<Step> {
+    let mut steps: Vec<Step> = Vec::new();
+    let mut inside = false;
+    let mut continued = false;
+    for (number, line) in text.lines().enumerate() {
+        if line.starts_with("```") {
+            inside = !inside && line == "```console";
+        } else if !inside {
+        } else if continued {
+            let step = steps.last_mut().expect("a continued command has begun");
+            step.command = format!("{}\n{line}", step.command);
+            continued = line.ends_with('\\');
+        } else if let Some(command) = line.strip_prefix("$ ") {
+            steps.push(Step { line: number + 1, command: command.to_owned(), expected: Vec::new() });
+            continued = line.ends_with('\\');
+        } else if let Some(step) = steps.last_mut() {
+            step.expected.push(line.to_owned());
+        }
+    }
+    steps
+}
+
+/// What the example keys and secrets of a document stand for in this run.
+#[derive(Default)]
+struct Bindings {
+    actual: HashMap<String, String>,
+}
+
+impl Bindings {
+    fn fill(&self, text: &str) -> String {
+        self.actual.iter().fold(text.to_owned(), |text, (example, actual)| text.replace(example, actual))
+    }
+
+    fn compare(&mut self, expected: &[String], printed: &str) -> Result<(), String> {
+        let printed: Vec<&str> = printed.trim_matches('\n').lines().collect();
+        let expected: Vec<&str> = trimmed(expected);
+        let mut next = 0;
+        let mut skipping = false;
+        for line in expected {
+            if line == "..." {
+                skipping = true;
+                continue;
+            }
+            let found = if skipping {
+                (next..printed.len()).find(|&at| self.matches(line, printed[at]))
+            } else {
+                (next < printed.len() && self.matches(line, printed[next])).then_some(next)
+            };
+            next = found.ok_or_else(|| format!("-- expected here: {line}"))? + 1;
+            skipping = false;
+        }
+        if skipping || next == printed.len() { Ok(()) } else { Err(format!("-- not expected: {}", printed[next])) }
+    }
+
+    /// Whether an output line fits; binds the examples in it when it does.
+    fn matches(&mut self, expected: &str, printed: &str) -> bool {
+        if !glob(&shape(expected), &shape(printed)) {
+            return false;
+        }
+        let fresh: Vec<(String, String)> = examples(expected).zip(examples(printed)).collect();
+        if fresh.iter().any(|(example, actual)| self.actual.get(example).is_some_and(|known| known != actual)) {
+            return false;
+        }
+        self.actual.extend(fresh);
+        true
+    }
+}
+
+fn trimmed(lines: &[String]) -> Vec<&str> {
+    let start = lines.iter().position(|l| !l.is_empty()).unwrap_or(lines.len());
+    let end = lines.iter().rposition(|l| !l.is_empty()).map_or(start, |at| at + 1);
+    lines[start..end].iter().map(String::as_str).collect()
+}
+
+/// The line with every key, secret and time replaced by the name of its kind.
+fn shape(line: &str) -> String {
+    words(line).into_iter().map(|word| kind(word).unwrap_or(word)).collect()
+}
+
+fn examples(line: &str) -> impl Iterator<Item = String> {
+    words(line).into_iter().filter(|word| matches!(kind(word), Some("<key>" | "<secret>"))).map(str::to_owned)
+}
+
+fn kind(word: &str) -> Option<&'static str> {
+    let is_time = word.len() >= 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T' && word.starts_with("20");
+    match word {
+        _ if word.len() >= 20 && word.starts_with("key_") => Some("<key>"),
+        _ if word.len() >= 20 && word.starts_with("sec_") => Some("<secret>"),
+        _ if is_time => Some("<time>"),
+        _ => None,
+    }
+}
+
+/// The line cut into runs of word characters and the characters between them.
+fn words(line: &str) -> Vec<&str> {
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ':' | '-' | '.');
+    let mut words = Vec::new();
+    let mut rest = line;
+    while let Some(first) = rest.chars().next() {
+        let end = rest.find(|c| is_word(c) != is_word(first)).unwrap_or(rest.len());
+        let (word, after) = rest.split_at(end);
+        // A full stop or colon at a word's end belongs to the sentence.
+        let bare = word.trim_end_matches(['.', ':']);
+        words.extend([bare, &word[bare.len()..]].into_iter().filter(|w| !w.is_empty()));
+        rest = after;
+    }
+    words
+}
+
+fn glob(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split("[..]");
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let parts: Vec<&str> = parts.collect();
+    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    for part in middle {
+        let Some(at) = rest.find(part) else { return false };
+        rest = &rest[at + part.len()..];
+    }
+    rest.ends_with(last)
+}
+
+fn read(name: &str) -> String {
+    std::fs::read_to_string(root().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}

@@ -1,0 +1,16 @@
+//! What the integration tests stand on: the real binary as a process, and a client that can also misbehave.
+#![allow(dead_code, reason = "every topic uses its own part of the support")]
+
+pub mod bridge;
+mod captured;
+pub mod fault_proxy;
+pub mod http_client;
+pub mod seaweed;
+pub mod server_in_process;
+pub mod service;
+pub mod settings;
+
+use std::time::Duration;
+
+/// How long anything awaited may take before a test gives up on it: generous, as nothing is ever expected to need it.
+pub const PATIENCE: Duration = Duration::from_secs(30);

@@ -1,0 +1,159 @@
+//! The environment of a process under test, and commands run to their end in it.
+
+use super::{
+    PATIENCE,
+    service::{LogReader, Service},
+};
+use std::{
+    collections::BTreeMap,
+    ffi::OsStr,
+    io::{Read, Write},
+    path::{Path, PathBuf},
+    process::{Child, Command, ExitStatus, Output, Stdio},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// The whole environment of a process under test: nothing of the developer's own shell gets in but `PATH`.
+/// Clones share one home directory, so a service can be started again on what an earlier one left.
+#[derive(Clone)]
+pub struct Settings {
+    home: Arc<TempDir>,
+    variables: BTreeMap<String, String>,
+}
+
+impl Settings {
+    /// A local file store in a temporary home, a free port on loopback, no metrics.
+    pub fn file_store() -> Self {
+        let home = Arc::new(tempfile::tempdir().expect("a temporary directory"));
+        let settings = Self {
+            home,
+            variables: BTreeMap::new(),
+        };
+        let data = settings.data_dir();
+        settings
+            .with("DATA_DIR", data.to_str().expect("temporary paths are UTF-8"))
+            .with("HOST", "127.0.0.1")
+            .with("PORT", "0")
+    }
+
+    pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
+        self.variables.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub fn without(mut self, name: &str) -> Self {
+        self.variables.remove(name);
+        self
+    }
+
+    /// The port it is told to take, unless it may choose one.
+    pub fn own_port(&self) -> Option<u16> {
+        let port = self.variables.get("PORT")?.parse().ok()?;
+        (port != 0).then_some(port)
+    }
+
+    pub fn home(&self) -> &Path {
+        self.home.path()
+    }
+
+    pub fn data_dir(&self) -> PathBuf {
+        self.home().join("heare-auth-data")
+    }
+
+    /// The document of the file store.
+    pub fn document(&self) -> PathBuf {
+        self.data_dir().join("keys.json")
+    }
+
+    /// Puts a document into the file store, as an operator's copy would: whole, by rename.
+    pub fn write_document(&self, text: &str) {
+        std::fs::create_dir_all(self.data_dir()).expect("the data directory can be made");
+        let whole = tempfile::NamedTempFile::new_in(self.data_dir()).expect("a temporary file beside the document");
+        std::fs::write(whole.path(), text).expect("the document can be written");
+        whole
+            .persist(self.document())
+            .expect("the document can be put in place");
+    }
+
+    /// The binary with these settings and arguments, not yet started.
+    pub fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_heare-auth"));
+        command
+            .args(arguments)
+            .env_clear()
+            .env("HOME", self.home())
+            .current_dir(self.home());
+        command
+            .envs(std::env::var_os("PATH").map(|path| ("PATH", path)))
+            .envs(&self.variables);
+        command
+    }
+
+    /// Runs a command to its end, with an empty standard input.
+    pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Output {
+        self.run_with_input(arguments, "")
+    }
+
+    /// Runs a command to its end, answering its questions with `input`.
+    pub fn run_with_input<A: AsRef<OsStr>>(&self, arguments: &[A], input: &str) -> Output {
+        let mut command = self.command(arguments);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command.spawn().expect("the binary starts");
+        let mut stdin = child.stdin.take().expect("stdin is piped");
+        // A command that reads nothing may be gone already; that is its right.
+        let _ = stdin.write_all(input.as_bytes());
+        drop(stdin);
+        finish(child)
+    }
+
+    /// Starts the service and waits for its `startup` line; every line of its stdout is kept.
+    pub fn start(&self) -> Service {
+        Service::start(self, LogReader::Reads)
+    }
+
+    pub fn start_with(&self, reader: LogReader) -> Service {
+        Service::start(self, reader)
+    }
+}
+
+/// Like `wait_with_output`, but it kills what does not end.
+fn finish(mut child: Child) -> Output {
+    let stdout = read_all(child.stdout.take().expect("stdout is piped"));
+    let stderr = read_all(child.stderr.take().expect("stderr is piped"));
+    let Some(status) = wait_for_exit(&mut child) else {
+        let _ = child.kill();
+        panic!("the command did not end");
+    };
+    let joined = |reader: thread::JoinHandle<Vec<u8>>| reader.join().expect("the reading thread does not panic");
+    Output {
+        status,
+        stdout: joined(stdout),
+        stderr: joined(stderr),
+    }
+}
+
+fn read_all(mut pipe: impl Read + Send + 'static) -> thread::JoinHandle<Vec<u8>> {
+    thread::spawn(move || {
+        let mut bytes = Vec::new();
+        pipe.read_to_end(&mut bytes).expect("a pipe can be read to its end");
+        bytes
+    })
+}
+
+/// Nothing if it has not ended within `PATIENCE`.
+pub fn wait_for_exit(child: &mut Child) -> Option<ExitStatus> {
+    let deadline = Instant::now() + PATIENCE;
+    while Instant::now() < deadline {
+        if let Some(status) = child.try_wait().expect("a child can be asked") {
+            return Some(status);
+        }
+        thread::sleep(Duration::from_millis(2));
+    }
+    None
+}
