@@ -6,9 +6,12 @@
 //! anything within a line, a line `...` any number of lines. Shell blocks of other kinds need a reason in front of
 //! them: `<!-- not run: because … -->`.
 
-use std::{collections::HashMap, path::Path, process::Command};
+use std::{collections::HashMap, path::Path};
 
-use crate::support::service::Service;
+use crate::support::settings::Settings;
+
+/// Where the documents' service listens.
+const SHOWN_ORIGIN: &str = "http://localhost:8080";
 
 #[test]
 fn the_commands_in_usage_print_what_usage_says() {
@@ -51,7 +54,11 @@ fn an_output_line_matches_only_what_it_describes() {
 }
 
 fn documents() -> Vec<String> {
-    let mut names = vec!["README.md".to_owned(), "USAGE.md".to_owned(), "CONTRIBUTING.md".to_owned()];
+    let mut names = vec![
+        "README.md".to_owned(),
+        "USAGE.md".to_owned(),
+        "CONTRIBUTING.md".to_owned(),
+    ];
     let mut folders = vec!["documentation".to_owned()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(root().join(&folder)).expect("documentation/ is there") {
@@ -68,30 +75,29 @@ fn documents() -> Vec<String> {
 }
 
 fn run_document(name: &str) {
-    let service = Service::start(&[]);
+    let service = Settings::file_store().start();
     service.wait_until_ready();
-    let folder = tempfile::tempdir().expect("a temporary folder");
+    let settings = service.settings().clone().with("REFRESH_URL", service.url("/refresh"));
     let mut known = Bindings::default();
     let mut commands = 0;
     for step in steps(&read(name)) {
-        let script = known.fill(&step.command).replace("http://localhost:8080", &service.base_url());
-        let printed = run_in_bash(&script, folder.path(), &service).replace(&service.base_url(), "http://localhost:8080");
+        let script = known.fill(&step.command).replace(SHOWN_ORIGIN, &service.url(""));
+        let printed = run(&settings, &script).replace(&service.url(""), SHOWN_ORIGIN);
         if let Err(problem) = known.compare(&step.expected, &printed) {
-            panic!("{name}:{}: $ {}\n{problem}\n-- printed:\n{printed}", step.line, step.command);
+            panic!(
+                "{name}:{}: $ {}\n{problem}\n-- printed:\n{printed}",
+                step.line, step.command
+            );
         }
         commands += 1;
     }
     assert!(commands > 0, "{name} has no command to run");
 }
 
-fn run_in_bash(script: &str, folder: &Path, service: &Service) -> String {
-    let binaries = Path::new(env!("CARGO_BIN_EXE_heare-auth")).parent().expect("a folder of binaries");
-    let output = Command::new("bash")
-        .args(["-c", &format!("exec 2>&1\n{script}")])
-        .current_dir(folder)
-        .env_clear()
-        .envs(service.environment())
-        .env("PATH", format!("{}:/usr/local/bin:/usr/bin:/bin", binaries.display()))
+/// What a person would see: both outputs, in their order.
+fn run(settings: &Settings, script: &str) -> String {
+    let output = settings
+        .shell(&format!("exec 2>&1\n{script}"))
         .output()
         .expect("bash runs");
     String::from_utf8(output.stdout).expect("text")
@@ -117,7 +123,11 @@ fn steps(text: &str) -> Vec<Step> {
             step.command = format!("{}\n{line}", step.command);
             continued = line.ends_with('\\');
         } else if let Some(command) = line.strip_prefix("$ ") {
-            steps.push(Step { line: number + 1, command: command.to_owned(), expected: Vec::new() });
+            steps.push(Step {
+                line: number + 1,
+                command: command.to_owned(),
+                expected: Vec::new(),
+            });
             continued = line.ends_with('\\');
         } else if let Some(step) = steps.last_mut() {
             step.expected.push(line.to_owned());
@@ -134,7 +144,9 @@ struct Bindings {
 
 impl Bindings {
     fn fill(&self, text: &str) -> String {
-        self.actual.iter().fold(text.to_owned(), |text, (example, actual)| text.replace(example, actual))
+        self.actual
+            .iter()
+            .fold(text.to_owned(), |text, (example, actual)| text.replace(example, actual))
     }
 
     fn compare(&mut self, expected: &[String], printed: &str) -> Result<(), String> {
@@ -155,7 +167,11 @@ impl Bindings {
             next = found.ok_or_else(|| format!("-- expected here: {line}"))? + 1;
             skipping = false;
         }
-        if skipping || next == printed.len() { Ok(()) } else { Err(format!("-- not expected: {}", printed[next])) }
+        if skipping || next == printed.len() {
+            Ok(())
+        } else {
+            Err(format!("-- not expected: {}", printed[next]))
+        }
     }
 
     /// Whether an output line fits; binds the examples in it when it does.
@@ -164,7 +180,10 @@ impl Bindings {
             return false;
         }
         let fresh: Vec<(String, String)> = examples(expected).zip(examples(printed)).collect();
-        if fresh.iter().any(|(example, actual)| self.actual.get(example).is_some_and(|known| known != actual)) {
+        if fresh
+            .iter()
+            .any(|(example, actual)| self.actual.get(example).is_some_and(|known| known != actual))
+        {
             return false;
         }
         self.actual.extend(fresh);
@@ -184,7 +203,10 @@ fn shape(line: &str) -> String {
 }
 
 fn examples(line: &str) -> impl Iterator<Item = String> {
-    words(line).into_iter().filter(|word| matches!(kind(word), Some("<key>" | "<secret>"))).map(str::to_owned)
+    words(line)
+        .into_iter()
+        .filter(|word| matches!(kind(word), Some("<key>" | "<secret>")))
+        .map(str::to_owned)
 }
 
 fn kind(word: &str) -> Option<&'static str> {
@@ -215,9 +237,13 @@ fn words(line: &str) -> Vec<&str> {
 
 fn glob(pattern: &str, text: &str) -> bool {
     let mut parts = pattern.split("[..]");
-    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else { return false };
+    let Some(mut rest) = text.strip_prefix(parts.next().unwrap_or_default()) else {
+        return false;
+    };
     let parts: Vec<&str> = parts.collect();
-    let Some((last, middle)) = parts.split_last() else { return rest.is_empty() };
+    let Some((last, middle)) = parts.split_last() else {
+        return rest.is_empty();
+    };
     for part in middle {
         let Some(at) = rest.find(part) else { return false };
         rest = &rest[at + part.len()..];

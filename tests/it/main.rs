@@ -4,6 +4,7 @@ mod support;
 
 mod bridge;
 mod commit;
+mod docs;
 mod hardening;
 mod http;
 mod store;

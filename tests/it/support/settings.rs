@@ -92,6 +92,21 @@ impl Settings {
         command
     }
 
+    /// A script for bash with these settings, in which `heare-auth` is the binary under test.
+    pub fn shell(&self, script: &str) -> Command {
+        let binary = Path::new(env!("CARGO_BIN_EXE_heare-auth"));
+        let binaries = binary.parent().expect("the binary is in a directory").display();
+        let path = std::env::var("PATH").unwrap_or_default();
+        let mut command = Command::new("bash");
+        command
+            .args(["-c", script])
+            .env_clear()
+            .env("HOME", self.home())
+            .current_dir(self.home());
+        command.env("PATH", format!("{binaries}:{path}")).envs(&self.variables);
+        command
+    }
+
     /// Runs a command to its end, with an empty standard input.
     pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Output {
         self.run_with_input(arguments, "")
