@@ -18,10 +18,10 @@ use hyper_util::rt::TokioIo;
 use tokio::net::TcpListener;
 
 #[tokio::main(flavor = "current_thread")]
-async fn main() -> anyhow::Result<()> {
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(port), Some(file)) = (arguments.next(), arguments.next()) else {
-        anyhow::bail!("usage: bare_hyper PORT FILE");
+        return Err("usage: bare_hyper PORT FILE".into());
     };
     let answer = Bytes::from(std::fs::read(file)?);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port.parse()?)).await?;

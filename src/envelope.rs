@@ -76,3 +76,93 @@ fn fernet(storage_secret: &Secret) -> Fernet {
     let key = Zeroizing::new(URL_SAFE.encode(*digest));
     Fernet::new(&key).expect("32 bytes in url-safe base64 are a Fernet key")
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DOCUMENT: &[u8] = b"{\"keys\": []}";
+
+    /// Made by Python's `cryptography` with the secret below, one in 2024 and one in 2100.
+    const PYTHON_TOKENS: [&str; 2] = [
+        "gAAAAABlq6CoTrTLyubfKLayvQRI5hB86-5TRpaI5K-eVe9-04Sv3DzjGek_nEEkYYSCZDDMzGF2Y7dDoq0D2dMGaylCyeImPw==",
+        "gAAAAAD0hlcAZOMyFucL_sHL9xdhhkJf8s0a2NWa_LH5HUTOxcEDJPsYQEqc_3PFEEPUpj2SFM-ICSBJYDW2gOO-6K7x5VpkBg==",
+    ];
+
+    fn envelope() -> Envelope {
+        Envelope::new(Some(&Secret::new("a storage secret ✓")))
+    }
+
+    fn object(token: &str) -> Vec<u8> {
+        [HEADER, token.as_bytes()].concat()
+    }
+
+    #[test]
+    fn what_python_sealed_opens_whatever_the_clock_of_its_host_said() {
+        for token in PYTHON_TOKENS {
+            assert_eq!(envelope().open(&object(token)).unwrap(), DOCUMENT);
+        }
+    }
+
+    #[test]
+    fn white_space_around_a_token_does_no_harm() {
+        for token in [
+            format!("{}\n", PYTHON_TOKENS[0]),
+            format!(" {}\r\n\r\n", PYTHON_TOKENS[0]),
+        ] {
+            assert_eq!(envelope().open(&object(&token)).unwrap(), DOCUMENT);
+        }
+    }
+
+    #[test]
+    fn what_is_sealed_opens_again_and_shows_nothing() {
+        let sealed = envelope().seal(DOCUMENT.to_vec());
+        assert!(Envelope::is_sealed(&sealed));
+        assert!(!sealed.windows(4).any(|part| part == b"keys"));
+        assert_eq!(envelope().open(&sealed).unwrap(), DOCUMENT);
+    }
+
+    #[test]
+    fn without_a_storage_secret_documents_pass_as_they_are() {
+        let envelope = Envelope::new(None);
+        assert_eq!(envelope.seal(DOCUMENT.to_vec()), DOCUMENT);
+        assert_eq!(envelope.open(DOCUMENT).unwrap(), DOCUMENT);
+        assert!(!envelope.seals());
+    }
+
+    #[test]
+    fn a_plain_document_passes_with_a_storage_secret_too() {
+        assert_eq!(envelope().open(DOCUMENT).unwrap(), DOCUMENT);
+        assert!(envelope().seals());
+    }
+
+    #[test]
+    fn a_sealed_object_needs_the_right_secret() {
+        let sealed = object(PYTHON_TOKENS[0]);
+        assert_eq!(Envelope::new(None).open(&sealed), Err(EnvelopeError::SecretMissing));
+        let other = Envelope::new(Some(&Secret::new("another secret")));
+        assert_eq!(other.open(&sealed), Err(EnvelopeError::WrongSecret));
+    }
+
+    #[test]
+    fn an_object_that_was_cut_or_changed_does_not_open() {
+        // Without the two padding characters at its end a token is still whole.
+        let sealed = object(PYTHON_TOKENS[0]);
+        for length in HEADER.len()..sealed.len() - 2 {
+            assert_eq!(
+                envelope().open(&sealed[..length]),
+                Err(EnvelopeError::WrongSecret),
+                "{length} bytes"
+            );
+        }
+        for place in HEADER.len()..sealed.len() - 2 {
+            let mut changed = sealed.clone();
+            changed[place] ^= 1;
+            assert_eq!(
+                envelope().open(&changed),
+                Err(EnvelopeError::WrongSecret),
+                "byte {place}"
+            );
+        }
+    }
+}

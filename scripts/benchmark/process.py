@@ -48,6 +48,10 @@ class Process:
         """Resident memory of the first process alone, as `ps` shows it (RSS)."""
         return _memory_line(Path(f"/proc/{self.pid}/status"), "VmRSS:")
 
+    def peak_kib(self) -> int:
+        """The most that the first process ever had resident."""
+        return _memory_line(Path(f"/proc/{self.pid}/status"), "VmHWM:")
+
     def tree(self) -> list[int]:
         parents = {pid: int(fields[1]) for pid in _all_pids() if (fields := _stat(pid))}
         tree = [self.pid]
@@ -96,6 +100,13 @@ def wait_for_port(process: Process, port: int, patience: float = 60.0) -> None:
         except OSError:
             time.sleep(0.001)
     raise SystemExit(f"{process.child.args} does not answer on its port")
+
+
+def core_seconds(core: int) -> float:
+    """How long the core has worked for anybody, the hypervisor's other guests included."""
+    line = next(line for line in Path("/proc/stat").read_text().splitlines() if line.startswith(f"cpu{core} "))
+    user, nice, system, _idle, _waiting, interrupts, softirq, stolen = (int(field) for field in line.split()[1:9])
+    return (user + nice + system + interrupts + softirq + stolen) / TICKS
 
 
 def _all_pids() -> list[int]:

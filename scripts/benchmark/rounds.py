@@ -1,4 +1,4 @@
-"""Alternating rounds of load: every peer in turn, again and again, so that a slow minute of the machine hits all alike."""
+"""Alternating rounds of load: every peer in turn, so that a slow minute of the machine hits all alike."""
 
 import http.client
 import json
@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from peers import Ground, Peer
-from process import LOAD_CORE, SERVER_CORE, Process, wait_for_port
+from process import LOAD_CORE, SERVER_CORE, Process, core_seconds, wait_for_port
 
 CONNECTIONS = 32
 
@@ -26,6 +26,8 @@ class Round:
     errors: int
     # Of the lines the log owes, the part that is there; None where no log is kept.
     logged: float | None
+    # The part of the server's core that was busy with something else.
+    foreign: float
 
 
 def start(peer: Peer) -> Process:
@@ -72,9 +74,9 @@ def ask(peer: Peer, secret: str) -> tuple[int, bytes]:
 
 def measure(peer: Peer, process: Process, seconds: float, secrets: Path) -> Round:
     _empty(peer.log)
-    before = process.cpu_seconds()
+    before, core_before = process.cpu_seconds(), core_seconds(SERVER_CORE)
     load = wrk(peer, seconds, secrets)
-    cpu = process.cpu_seconds() - before
+    cpu, core = process.cpu_seconds() - before, core_seconds(SERVER_CORE) - core_before
     if not load["requests"]:
         raise SystemExit(f"{peer.name} answered nothing")
     return Round(
@@ -88,13 +90,15 @@ def measure(peer: Peer, process: Process, seconds: float, secrets: Path) -> Roun
         memory_mib=process.memory_kib() / 1024,
         errors=load["errors"],
         logged=_logged(peer, load["requests"]),
+        foreign=max(0.0, core - cpu) / load["seconds"],
     )
 
 
-def wrk(peer: Peer, seconds: float, secrets: Path, connections: int = CONNECTIONS) -> dict:
+def wrk(peer: Peer, seconds: float, secrets: Path, connections: int = CONNECTIONS, pause_ms: int = 0) -> dict:
     script = Path(__file__).with_name("verify.lua")
     command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency"]
-    command += ["-s", str(script), f"http://127.0.0.1:{peer.port}{peer.path}", "--", str(secrets), peer.form]
+    command += ["-s", str(script), f"http://127.0.0.1:{peer.port}{peer.path}"]
+    command += ["--", str(secrets), peer.form, str(pause_ms)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
     results = [line for line in run.stdout.splitlines() if line.startswith("RESULT ")]
     if not results:

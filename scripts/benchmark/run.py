@@ -1,4 +1,4 @@
-"""The benchmark: builds, starts every peer, alternates rounds, counts instructions, reports. `scripts/bench` calls it."""
+"""The benchmark, as `scripts/bench` calls it: builds, starts every peer, alternates rounds, reports."""
 
 import argparse
 import http.client
@@ -12,11 +12,12 @@ import sys
 import time
 from pathlib import Path
 
+import alone
 import instructions
 import keys
-import numbers_of_heare_auth
 import report
 import rounds
+import scale
 from peers import EVERY, SHORT, Ground, Peer, all_peers
 from process import LOAD_CORE, Process, free_port, stop_all, wait_for_port
 
@@ -46,6 +47,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--profile", default="release", help="cargo profile: release, or quick for a fast build")
     parser.add_argument("--no-build", action="store_true", help="measure the binaries that are there")
     parser.add_argument("--no-instructions", action="store_true", help="leave out what valgrind counts")
+    parser.add_argument("--scale", action="store_true", help="also a million keys and latency during refreshes")
     parser.add_argument("--list", action="store_true", help="print the names of the peers")
     options = parser.parse_args()
     if options.list:
@@ -73,7 +75,7 @@ def run(options: argparse.Namespace) -> report.Outcome:
     wait_for_port(sink, ground.sink_port)
     peers = [peer for peer in all_peers(ground) if peer.name in options.names]
     measured, counted = load(peers, ground, options)
-    outcome = report.Outcome(describe(options), peers, measured, {}, {}, counted)
+    outcome = report.Outcome(describe(options), peers, measured, {}, {}, {}, counted)
     if not options.no_instructions:
         for peer in peers:
             if peer.name in COUNTED_BY_VALGRIND:
@@ -81,7 +83,10 @@ def run(options: argparse.Namespace) -> report.Outcome:
                 outcome.instructions[peer.name] = instructions.per_request(peer, ground)
     if "heare-auth" in options.names:
         say("start, refresh, create, memory of heare-auth")
-        outcome.numbers = numbers_of_heare_auth.measure(ground)
+        outcome.numbers = alone.measure(ground)
+    if options.scale:
+        say("a million keys, refreshes under load")
+        outcome.scale = scale.measure(ground, options)
     return outcome
 
 
@@ -146,7 +151,8 @@ def counter(peer: Peer, ground: Ground, expected: float = 0, patience: float = 3
 
 
 def describe(options: argparse.Namespace) -> dict[str, str]:
-    models = [line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line]
+    processors = Path("/proc/cpuinfo").read_text().splitlines()
+    models = [line.split(":")[1].strip() for line in processors if line.startswith("model name")]
     return {
         "keys": f"{options.keys:,}".replace(",", " "),
         "rounds": f"{options.rounds} rounds of {options.seconds:g} s",
@@ -172,6 +178,7 @@ def write(outcome: report.Outcome) -> None:
         "rounds": rounds.as_dictionaries(outcome.rounds),
         "instructions": outcome.instructions,
         "numbers": outcome.numbers,
+        "scale": outcome.scale,
         "counted": outcome.counted,
     }
     (RESULTS / "result.md").write_text(text)

@@ -1,6 +1,6 @@
-"""Where the metrics go: takes statsd datagrams and the stats bridge's `POST /http` on one port, and only adds up counters.
+"""Where the metrics go: statsd datagrams and the stats bridge's `POST /http` on one port; only counters are added up.
 
-Usage: sink.py PORT. `GET /counts` answers with the sums as JSON. Nothing else is kept, so that it costs the load core little.
+Usage: sink.py PORT. `GET /counts` answers with the sums as JSON. Nothing else is kept: it must cost little.
 """
 
 import asyncio

@@ -1,11 +1,14 @@
 -- Presents the secrets of a file in turn; at the end it prints one line of JSON.
--- wrk … URL -- SECRETS body|header|get: the key travels in the JSON body, in the body and a header, or in a header alone.
+-- wrk … URL -- SECRETS body|header|get PAUSE: the key travels in the JSON body, in the body and a header, or in a header alone.
+-- PAUSE is the time in milliseconds that a connection rests before each request.
 
 local requests = {}
 local turn = 0
 
 function init(args)
-  local file, form = args[1], args[2]
+  local file, form, pause = args[1], args[2], tonumber(args[3])
+  -- With this function wrk takes a timer for every request, so it is only there when it is wanted.
+  if pause > 0 then delay = function() return pause end end
   for secret in io.lines(file) do
     local headers = { ["User-Agent"] = "bench/1", ["Accept"] = "application/json" }
     if form ~= "body" then headers["X-Api-Key"] = secret end

@@ -40,7 +40,7 @@ pub struct Args {
 
 /// A setting that was given as a flag.
 struct Flag {
-    flag: &'static str,
+    name: &'static str,
     variable: &'static str,
     value: String,
 }
@@ -89,7 +89,11 @@ impl Args {
         if value.is_empty() {
             return Err(Failure::Usage(format!("{flag} needs a value")));
         }
-        self.flags.push(Flag { flag, variable, value });
+        self.flags.push(Flag {
+            name: flag,
+            variable,
+            value,
+        });
         Ok(())
     }
 
@@ -177,7 +181,7 @@ impl Settings {
     fn wrong_refresh_url(&self) -> Failure {
         let problem = "must be a URL such as http://localhost:8080/refresh";
         if let Some(flag) = self.flags.iter().find(|flag| flag.variable == "REFRESH_URL") {
-            Failure::Usage(format!("{} {problem}", flag.flag))
+            Failure::Usage(format!("{} {problem}", flag.name))
         } else if environment("REFRESH_URL").is_some() {
             Failure::Failed(format!("REFRESH_URL {problem}"))
         } else {

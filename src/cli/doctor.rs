@@ -138,10 +138,9 @@ fn check_settings(settings: &Settings, report: &mut Report) {
 
 /// The number of good keys in the store, when that could be found out.
 async fn check_store(settings: &Settings, write: bool, report: &mut Report) -> Option<usize> {
-    let config = match StoreConfig::from_lookup(&|name| settings.get(name)) {
-        Ok(config) => config,
-        // Said with the settings already.
-        Err(_) => return None,
+    // A wrong setting has been named with the settings.
+    let Ok(config) = StoreConfig::from_lookup(&|name| settings.get(name)) else {
+        return None;
     };
     let opened = match DocumentStore::open_config(&config).await {
         Ok(opened) => opened,

@@ -302,7 +302,10 @@ const DOCTOR: Page = Page {
                     "--write",
                     "also find out, by writes that must be refused, whether the store keeps write conditions",
                 ),
-                ("--offline", "do not ask the service"),
+                (
+                    "--offline",
+                    "do not ask the service, which is otherwise also told to load the keys",
+                ),
                 (
                     "--refresh-url URL",
                     "where the service refreshes [REFRESH_URL, default http://localhost:8080/refresh]",

@@ -7,7 +7,7 @@ use std::{
 
 use rand::{TryRng, rngs::SysRng};
 use serde::Serialize;
-use serde_json::{Map, Value};
+use serde_json::value::RawValue;
 
 use super::{
     args::Args,
@@ -37,7 +37,7 @@ struct CreatedKey<'a> {
     secret_type: &'static str,
     created_at: String,
     expires_at: Option<String>,
-    metadata: &'a Map<String, Value>,
+    metadata: &'a RawValue,
     sealed: usize,
     refresh: RefreshOutcome,
 }
@@ -88,6 +88,7 @@ pub async fn create(mut args: Args) -> Result<ExitCode, Failure> {
         secret_type,
         expires_at,
         metadata,
+        created_at: now,
     };
     if expires.is_some_and(|expires| now >= expires) {
         note("⚠️  Warning: the key is expired already: --expires-at is in the past.\n");
@@ -312,12 +313,14 @@ fn checked_secret_type(word: Option<String>) -> Result<SecretType, Failure> {
     known.ok_or_else(|| Failure::usage("--secret-type must be shared_secret"))
 }
 
-fn checked_metadata(json: Option<String>) -> Result<Map<String, Value>, Failure> {
-    let Some(json) = json else {
-        return Ok(Map::new());
-    };
-    serde_json::from_str(&json)
-        .map_err(|_| Failure::failed("Invalid JSON in metadata: it must be an object such as '{\"env\": \"prod\"}'"))
+fn checked_metadata(json: Option<String>) -> Result<Box<RawValue>, Failure> {
+    let json = json.unwrap_or_else(|| "{}".to_owned());
+    match serde_json::from_str::<Box<RawValue>>(&json) {
+        Ok(metadata) if metadata.get().starts_with('{') => Ok(metadata),
+        Ok(_) | Err(_) => Err(Failure::failed(
+            "Invalid JSON in metadata: it must be an object such as '{\"env\": \"prod\"}'",
+        )),
+    }
 }
 
 fn checked_expiry(date: Option<&str>) -> Result<Option<Timestamp>, Failure> {
@@ -346,8 +349,9 @@ mod tests {
 
     #[test]
     fn metadata_is_an_object_and_a_bad_one_is_not_repeated() {
-        assert_eq!(checked_metadata(None).unwrap().len(), 0);
-        assert_eq!(checked_metadata(Some(r#"{"a":[1]}"#.to_owned())).unwrap().len(), 1);
+        assert_eq!(checked_metadata(None).unwrap().get(), "{}");
+        let kept = r#"{"z": 1, "a":[1.50]}"#;
+        assert_eq!(checked_metadata(Some(kept.to_owned())).unwrap().get(), kept);
         for bad in ["", "{", "[]", "null", "\"sec_x\"", "{sec_x}"] {
             let error = format!("{:?}", checked_metadata(Some(bad.to_owned())).unwrap_err());
             assert!(!error.contains("sec_x"), "{error}");

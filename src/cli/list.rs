@@ -1,9 +1,9 @@
 //! `list` and `show`: the stored keys, as a table, in detail, or as JSON. Secrets are never shown.
 
-use std::process::ExitCode;
+use std::{fmt::Write as _, process::ExitCode};
 
 use serde::Serialize;
-use serde_json::value::RawValue;
+use serde_json::{Value, value::RawValue};
 
 use super::{
     args::Args,
@@ -149,21 +149,23 @@ fn block(record: &Record<'_>, metadata_form: fn(&RawValue) -> String) -> String 
             "plaintext ('heare-auth migrate' stores a digest instead)".to_owned(),
         ));
     }
-    lines
-        .iter()
-        .map(|(label, value)| format!("{:<13}{value}\n", format!("{label}:")))
-        .collect()
+    let mut block = String::new();
+    for (label, value) in lines {
+        writeln!(block, "{:<13}{value}", format!("{label}:")).expect("a String takes everything");
+    }
+    block
 }
 
+/// On one line, however the document is laid out.
 fn plain(metadata: &RawValue) -> String {
-    shown(metadata.get())
+    shown(&parsed(metadata).to_string())
 }
 
 fn pretty(metadata: &RawValue) -> String {
-    let value: Option<serde_json::Value> = serde_json::from_str(metadata.get()).ok();
-    let text = value.and_then(|value| serde_json::to_string_pretty(&value).ok());
-    match text {
-        Some(text) => text.lines().map(shown).collect::<Vec<_>>().join("\n"),
-        None => plain(metadata),
-    }
+    let lines = format!("{:#}", parsed(metadata));
+    lines.lines().map(shown).collect::<Vec<_>>().join("\n")
+}
+
+fn parsed(metadata: &RawValue) -> Value {
+    serde_json::from_str(metadata.get()).unwrap_or_default()
 }

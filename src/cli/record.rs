@@ -6,12 +6,7 @@ use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
 use super::failure::Failure;
-use crate::core::{
-    document::Document,
-    index::Index,
-    key::{Key, SecretType},
-    time::Timestamp,
-};
+use crate::core::{document::Document, index::Index, key::Key, time::Timestamp};
 
 /// One record, without its secret. The members' names are the command line's JSON.
 #[derive(Debug, Serialize)]
@@ -72,7 +67,7 @@ pub fn read_all(document: &Document, now: Timestamp) -> Result<Vec<Record<'_>>, 
     Ok(document.records().enumerate().map(record).collect())
 }
 
-fn good<'a>(key: Key<'a>, now: Timestamp) -> Record<'a> {
+fn good(key: Key<'_>, now: Timestamp) -> Record<'_> {
     let status = match key.expires_at {
         _ if key.revoked => Status::Revoked,
         Some(expires_at) if now >= expires_at => Status::Expired,
@@ -85,7 +80,7 @@ fn good<'a>(key: Key<'a>, now: Timestamp) -> Record<'a> {
         created_at: key.created_at.map(|text| in_utc(&text)),
         updated_at: key.updated_at.map(|text| in_utc(&text)),
         expires_at: key.expires_at.map(|time| time.to_string()),
-        metadata: key.metadata.map(Cow::Borrowed),
+        metadata: key.metadata.map(on_one_line),
         status,
         defect: None,
         plaintext: key.plaintext,
@@ -100,15 +95,7 @@ fn defective(raw: &RawValue, defect: &'static str) -> Record<'static> {
     Record {
         id: text("id").map(|id| id.to_owned().into()),
         name: text("name").map(|name| name.to_owned().into()),
-        secret_type: text("secret_type").map_or_else(
-            || {
-                members
-                    .get("secret_type")
-                    .is_none()
-                    .then(|| SecretType::default().word().into())
-            },
-            |word| Some(word.to_owned().into()),
-        ),
+        secret_type: text("secret_type").map(|word| word.to_owned().into()),
         created_at: text("created_at").map(in_utc),
         updated_at: text("updated_at").map(in_utc),
         expires_at: text("expires_at").map(in_utc),
@@ -117,6 +104,16 @@ fn defective(raw: &RawValue, defect: &'static str) -> Record<'static> {
         defect: Some(defect),
         plaintext: text("secret").is_some_and(|secret| !secret.is_empty()),
     }
+}
+
+/// The same JSON without line breaks, which cannot stand inside its texts.
+fn on_one_line(json: &RawValue) -> Cow<'_, RawValue> {
+    let breaks = ['\n', '\r'];
+    if !json.get().contains(breaks) {
+        return Cow::Borrowed(json);
+    }
+    let line = RawValue::from_string(json.get().replace(breaks, ""));
+    Cow::Owned(line.expect("white space between JSON's tokens can be taken out"))
 }
 
 /// A date in the one form in which dates are shown, or as it stands when it is none.

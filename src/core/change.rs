@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{
     document::{Document, Members, json_of, text},
@@ -30,7 +30,9 @@ pub struct NewKey {
     pub secret_type: SecretType,
     /// As the operator gave it, already found to be a date.
     pub expires_at: Option<String>,
-    pub metadata: Map<String, Value>,
+    /// A JSON object, kept to the letter.
+    pub metadata: Box<RawValue>,
+    pub created_at: Timestamp,
 }
 
 /// What a change did.
@@ -51,9 +53,9 @@ pub enum ChangeError {
 }
 
 /// Applies the change and stores every plaintext secret as its digest. On an error the document is as it was.
-pub fn apply(document: &mut Document, change: &Change, now: Timestamp) -> Result<Applied, ChangeError> {
+pub fn apply(document: &mut Document, change: &Change) -> Result<Applied, ChangeError> {
     let name = match change {
-        Change::Create(key) => Some(create(document, key, now)?),
+        Change::Create(key) => Some(create(document, key)?),
         Change::Delete { id } => delete(document, id)?,
         Change::Migrate => None,
     };
@@ -81,11 +83,11 @@ pub fn seal_secrets(document: &mut Document) -> usize {
     })
 }
 
-fn create(document: &mut Document, key: &NewKey, now: Timestamp) -> Result<String, ChangeError> {
+fn create(document: &mut Document, key: &NewKey) -> Result<String, ChangeError> {
     if holders(document, &key.id).next().is_some() {
         return Err(ChangeError::IdTaken);
     }
-    document.push(new_record(key, now));
+    document.push(new_record(key));
     Ok(key.name.clone())
 }
 
@@ -113,16 +115,16 @@ struct NewRecord<'a> {
     created_at: String,
     updated_at: Option<String>,
     expires_at: Option<&'a str>,
-    metadata: &'a Map<String, Value>,
+    metadata: &'a RawValue,
 }
 
-fn new_record(key: &NewKey, now: Timestamp) -> Box<RawValue> {
+fn new_record(key: &NewKey) -> Box<RawValue> {
     json_of(&NewRecord {
         id: &key.id,
         secret_hash: key.digest.to_string(),
         name: &key.name,
         secret_type: key.secret_type.word(),
-        created_at: now.to_string(),
+        created_at: key.created_at.to_string(),
         updated_at: None,
         expires_at: key.expires_at.as_deref(),
         metadata: &key.metadata,

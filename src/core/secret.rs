@@ -71,8 +71,14 @@ impl std::str::FromStr for Digest {
             return Err(BadDigest);
         }
         let mut bytes = [0; 32];
+        let mut seen = 0;
         for (byte, &[high, low]) in bytes.iter_mut().zip(pairs) {
-            *byte = hex_value(high)? << 4 | hex_value(low)?;
+            let (high, low) = (HEX_VALUE[usize::from(high)], HEX_VALUE[usize::from(low)]);
+            seen |= high | low;
+            *byte = high << 4 | low;
+        }
+        if seen & NOT_HEX != 0 {
+            return Err(BadDigest);
         }
         Ok(Self(bytes))
     }
@@ -85,14 +91,20 @@ impl std::fmt::Display for Digest {
     }
 }
 
-/// One digest has one text, so upper-case digits are refused.
-const fn hex_value(digit: u8) -> Result<u8, BadDigest> {
-    match digit {
-        b'0'..=b'9' => Ok(digit - b'0'),
-        b'a'..=b'f' => Ok(digit - b'a' + 10),
-        _ => Err(BadDigest),
+/// Bits that no digit's value has.
+const NOT_HEX: u8 = 0xf0;
+
+/// The value of each hexadecimal digit. One digest has one text, so upper-case digits are none. A table, because a million
+/// digests are read when a large document is.
+const HEX_VALUE: [u8; 256] = {
+    let mut values = [NOT_HEX; 256];
+    let mut value = 0;
+    while value < 16 {
+        values[b"0123456789abcdef"[value as usize] as usize] = value;
+        value += 1;
     }
-}
+    values
+};
 
 /// What a log may show of a presented secret: its prefix when that is one of ours (at most four characters), else `***`.
 pub fn shown_prefix(presented: &str) -> &'static str {

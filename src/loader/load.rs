@@ -53,14 +53,13 @@ struct Rules {
     in_force: Option<u64>,
     allow_older: bool,
     strict_generation: bool,
-    keep_document: bool,
 }
 
 /// An object that may come into force.
 struct Built {
     index: Index,
     /// For the snapshot.
-    document: Option<Bytes>,
+    document: Bytes,
 }
 
 impl Work {
@@ -211,7 +210,7 @@ impl Work {
         };
         self.object_seen = true;
         let loaded = self.put_in_force(index, Some(version));
-        if let (Some(saver), Some(document)) = (&self.saver, document) {
+        if let Some(saver) = &self.saver {
             saver.save(Candidate {
                 document,
                 object_sealed,
@@ -234,7 +233,6 @@ impl Work {
                 .and_then(|loaded| loaded.index.generation()),
             allow_older,
             strict_generation: self.options.strict_generation,
-            keep_document: self.saver.is_some(),
         }
     }
 
@@ -271,10 +269,7 @@ fn build(object: Bytes, envelope: &Envelope, rules: &Rules) -> Result<Built, Loa
     drop(object);
     let index = Index::build(&document)?;
     rules.check_generation(index.generation())?;
-    Ok(Built {
-        index,
-        document: rules.keep_document.then_some(document),
-    })
+    Ok(Built { index, document })
 }
 
 impl Rules {

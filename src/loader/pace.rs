@@ -90,11 +90,10 @@ mod tests {
 
     #[test]
     fn a_success_or_a_refresh_ends_the_backing_off() {
+        type End = fn(&mut Pace);
+        let succeed: End = |pace| assert_eq!(pace.wait(Ok(()), true), POLL);
         let mut pace = Pace::new(POLL);
-        for end in [
-            |pace: &mut Pace| pace.reset(),
-            |pace: &mut Pace| drop(pace.wait(Ok(()), true)),
-        ] {
+        for end in [Pace::reset, succeed] {
             pace.wait(DOWN, true);
             pace.wait(DOWN, true);
             end(&mut pace);
@@ -104,9 +103,9 @@ mod tests {
 
     #[test]
     fn a_poll_interval_longer_than_the_longest_wait_stays_the_longest_wait() {
-        let mut pace = Pace::new(Duration::from_secs(3600));
+        let mut pace = Pace::new(Duration::from_hours(1));
         for _ in 0..100 {
-            assert_eq!(pace.wait(DOWN, true), Duration::from_secs(3600));
+            assert_eq!(pace.wait(DOWN, true), Duration::from_hours(1));
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// Longer than any test waits: with it, only refreshes load.
-const NO_POLLS: Duration = Duration::from_secs(3600);
+const NO_POLLS: Duration = Duration::from_hours(1);
 const POLL_OFTEN: Duration = Duration::from_millis(5);
 const MAX_BYTES: usize = 100_000;
 const STORAGE_SECRET: &str = "storage";
@@ -205,7 +205,7 @@ async fn whatever_becomes_of_the_object_the_keys_stay_and_the_next_good_object_i
     let table: [(&str, Ruin); 9] = [
         ("object_gone", |path| fs::remove_file(path).unwrap()),
         ("object_gone", |path| {
-            fs::remove_dir_all(path.parent().unwrap()).unwrap()
+            fs::remove_dir_all(path.parent().unwrap()).unwrap();
         }),
         ("object_empty", |path| durable::replace(path, b"").unwrap()),
         ("object_truncated", |path| {
@@ -215,13 +215,13 @@ async fn whatever_becomes_of_the_object_the_keys_stay_and_the_next_good_object_i
             durable::replace(path, b"<!DOCTYPE html><title>Bad gateway</title>").unwrap();
         }),
         ("object_without_keys", |path| {
-            durable::replace(path, b"{\"error\":\"no\"}").unwrap()
+            durable::replace(path, b"{\"error\":\"no\"}").unwrap();
         }),
         ("secret_missing", |path| {
             durable::replace(path, &sealed("other", &document(9, &["b"]))).unwrap();
         }),
         ("object_too_large", |path| {
-            durable::replace(path, &[b' '; MAX_BYTES + 1]).unwrap()
+            durable::replace(path, &[b' '; MAX_BYTES + 1]).unwrap();
         }),
         ("older_generation", |path| {
             durable::replace(path, document(1, &["b"]).as_bytes()).unwrap();
@@ -414,12 +414,12 @@ async fn three_hundred_refreshes_at_once_are_all_answered() {
     let place = Place::new();
     place.put(document(1, &["a", "b"]));
     let running = place.start();
-    let mut refreshes = tokio::task::JoinSet::new();
+    let mut askers = tokio::task::JoinSet::new();
     for _ in 0..300 {
         let refresher = running.refresher.clone();
-        refreshes.spawn(async move { refresher.refresh(false).await });
+        askers.spawn(async move { refresher.refresh(false).await });
     }
-    let answers = patiently(refreshes.join_all()).await;
+    let answers = patiently(askers.join_all()).await;
     assert_eq!(answers, vec![Ok(2); 300]);
 }
 

@@ -196,7 +196,7 @@ impl Commit<'_> {
             mut document,
             expect,
         } = current;
-        let applied = change::apply(&mut document, self.change, self.clock.now())?;
+        let applied = change::apply(&mut document, self.change)?;
         if self.is_needless(&fetched, &applied) {
             return Ok(Outcome::Made(committed(applied, &document)));
         }

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use self::{file::FileStore, s3::S3Store};
 use crate::config::{Location, StoreConfig};
 
-/// The version of an object: its ETag in S3, a digest of its bytes in a file. Compared, never interpreted.
+/// The version of an object: its `ETag` in S3, a digest of its bytes in a file. Compared, never interpreted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Version(pub String);
 
@@ -79,6 +79,10 @@ impl StoreError {
 
 /// Both kinds of store keep the same contract; `tests/it/store.rs` runs one script over both.
 #[derive(Debug)]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "a process has one store, and it stays where it is"
+)]
 pub enum Store {
     S3(S3Store),
     File(FileStore),

@@ -55,7 +55,7 @@ impl Default for S3Limits {
 /// What an upload must reach for its answer to be waited for.
 const UPLOAD_BYTES_PER_SECOND: u64 = 4 << 20;
 
-/// No object ever has this ETag: a write that expects it must be refused.
+/// No object ever has this `ETag`: a write that expects it must be refused.
 const IMPOSSIBLE_ETAG: &str = "\"heare-auth-condition-probe\"";
 /// What the probe offers where nothing is stored: harmless if a store that ignores conditions keeps it.
 const EMPTY_DOCUMENT: &[u8] = b"{\"keys\":[]}";
@@ -73,7 +73,7 @@ pub struct S3Store {
 }
 
 impl S3Store {
-    /// Takes endpoint, credentials and proxy from the SDK's usual sources. Connects to nothing yet.
+    /// Takes endpoint and credentials from the SDK's usual sources. Connects to nothing yet.
     pub async fn open(bucket: String, key: String, region: String, max_bytes: usize) -> Self {
         let sdk = aws_config::defaults(BehaviorVersion::latest())
             .region(Region::new(region))
@@ -172,7 +172,7 @@ impl S3Store {
             Ok(output) => self.receive(output, known).await,
             Err(error) if status(&error) == Some(304) => Ok(Fetched::Unchanged),
             // Only the store's own word means that the object is absent; any 404 could come from something else.
-            Err(error) if error.code() == Some("NoSuchKey") => Ok(Fetched::Missing),
+            Err(error) if status(&error) == Some(404) && error.code() == Some("NoSuchKey") => Ok(Fetched::Missing),
             Err(error) => Err(failure(&error)),
         }
     }
@@ -216,20 +216,11 @@ impl S3Store {
             Expect::Absent => (Some("*".to_owned()), None),
             Expect::Version(version) => (None, Some(version.0.clone())),
         };
-        let content_type = if Envelope::is_sealed(&bytes) {
-            "application/octet-stream"
-        } else {
-            "application/json"
-        };
-        let request = self
-            .client
-            .put_object()
-            .bucket(&self.bucket)
-            .key(&self.key)
-            .content_type(content_type);
+        let request = self.client.put_object().bucket(&self.bucket).key(&self.key);
         let request = request
             .set_if_none_match(absent)
             .set_if_match(version)
+            .content_type(content_type(&bytes))
             .body(ByteStream::from(bytes.clone()));
         // The SDK's read timeout would include the upload.
         let unhurried = Config::builder().timeout_config(timeouts(&self.limits).disable_read_timeout().build());
@@ -243,7 +234,7 @@ impl S3Store {
         }
     }
 
-    /// An answer without an ETag proves nothing; what is stored does.
+    /// An answer without an `ETag` proves nothing; what is stored does.
     async fn read_back(&self, written: &Bytes) -> Result<Written, StoreError> {
         match self.get(None).await? {
             Fetched::Object { version, bytes } if bytes == *written => Ok(Written::Done(version)),
@@ -265,6 +256,14 @@ impl S3Store {
     fn upload_limit(&self, len: usize) -> Duration {
         let upload = Duration::from_secs(len as u64 / UPLOAD_BYTES_PER_SECOND);
         (self.limits.confirm + upload).min(self.limits.deadline)
+    }
+}
+
+fn content_type(object: &[u8]) -> &'static str {
+    if Envelope::is_sealed(object) {
+        "application/octet-stream"
+    } else {
+        "application/json"
     }
 }
 
@@ -319,11 +318,10 @@ where
     match (status(error), error) {
         (Some(401 | 403), _) => StoreError::Forbidden,
         (Some(404), _) if error.code() == Some("NoSuchBucket") => StoreError::NoBucket,
-        (Some(_), _) => StoreError::Failed,
+        (Some(_), _) | (None, SdkError::ConstructionFailure(_)) => StoreError::Failed,
         (None, SdkError::TimeoutError(_)) => StoreError::Timeout,
         (None, SdkError::DispatchFailure(dispatch)) if dispatch.is_timeout() => StoreError::Timeout,
         (None, _) if comes_from_credentials(error) => StoreError::NoCredentials,
-        (None, SdkError::ConstructionFailure(_)) => StoreError::Failed,
         (None, _) => StoreError::Unreachable,
     }
 }

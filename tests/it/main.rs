@@ -1,8 +1,9 @@
-//! The integration tests: the real binary, a real S3 server, the real stats bridge, real sockets.
+//! The integration tests, in one binary: the real service as a process, a real S3 server, the real stats bridge, real sockets.
 
 mod support;
 
 mod bridge;
+mod cli;
 mod commit;
 mod docs;
 mod hardening;

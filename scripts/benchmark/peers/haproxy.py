@@ -17,8 +17,9 @@ defaults
 frontend verify
   bind 127.0.0.1:{port}
   http-request set-var(txn.answer) req.hdr(x-api-key),map_str({keys})
-  http-request return status 200 content-type application/json lf-string "%[var(txn.answer)]" if {{ var(txn.answer) -m found }}
-  http-request return status 403 content-type application/json string "{{\\"valid\\":false,\\"error\\":\\"Invalid API key\\"}}"
+  acl known var(txn.answer) -m found
+  http-request return status 200 content-type application/json lf-string "%[var(txn.answer)]" if known
+  http-request return status 403 content-type application/json string '{{"valid":false,"error":"Invalid API key"}}'
 """
 
 

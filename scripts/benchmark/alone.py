@@ -16,7 +16,7 @@ TRIES = 5
 def measure(ground: Ground) -> dict[str, float]:
     loaded = heare_auth.make(ground, "numbers", "", loud=True)
     starts = [_start_to_ready(loaded) for _ in range(TRIES)]
-    process = _start(loaded)
+    process = start(loaded)
     resident = process.resident_kib()
     creates = [_create(loaded) for _ in range(TRIES)]
     refreshes = [_refresh_after_a_change(loaded) for _ in range(TRIES)]
@@ -40,7 +40,7 @@ def _start_to_ready(peer: Peer) -> float:
     return took * 1000
 
 
-def _start(peer: Peer) -> Process:
+def start(peer: Peer) -> Process:
     process = Process(peer.command, peer.environment, peer.room, peer.stdout, SERVER_CORE)
     _wait_until_ready(process, peer)
     return process
@@ -48,7 +48,7 @@ def _start(peer: Peer) -> Process:
 
 def _wait_until_ready(process: Process, peer: Peer) -> None:
     wait_for_port(process, peer.port)
-    while _call(peer, "GET", "/ready")[0] != 200:
+    while call(peer, "GET", "/ready")[0] != 200:
         time.sleep(0.001)
 
 
@@ -67,7 +67,7 @@ def _create(peer: Peer, *options: str) -> float:
 def _refresh_after_a_change(peer: Peer) -> float:
     _create(peer, "--no-refresh")
     began = time.monotonic()
-    status, body = _call(peer, "POST", "/refresh")
+    status, body = call(peer, "POST", "/refresh")
     took = time.monotonic() - began
     if status != 200:
         raise SystemExit(f"refresh failed: {status} {body}")
@@ -77,13 +77,13 @@ def _refresh_after_a_change(peer: Peer) -> float:
 def _resident_empty(ground: Ground) -> int:
     peer = heare_auth.make(ground, "numbers-empty", "", loud=True)
     keys.write_document([], peer.room / "data/keys.json")
-    process = _start(peer)
+    process = start(peer)
     resident = process.resident_kib()
     process.stop()
     return resident
 
 
-def _call(peer: Peer, method: str, path: str) -> tuple[int, dict]:
+def call(peer: Peer, method: str, path: str) -> tuple[int, dict]:
     connection = http.client.HTTPConnection("127.0.0.1", peer.port, timeout=60)
     connection.request(method, path)
     answer = connection.getresponse()

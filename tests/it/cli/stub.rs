@@ -1,0 +1,69 @@
+//! A listener that gives every request the same answer and keeps what was asked: for answers that the real
+//! service does not give, and for counting calls.
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener, TcpStream},
+    sync::{Arc, Mutex},
+    thread,
+};
+
+pub struct Stub {
+    address: SocketAddr,
+    requests: Arc<Mutex<Vec<String>>>,
+}
+
+impl Stub {
+    /// `status` is such as `200 OK`.
+    pub fn answering(status: &str, body: &str) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let requests = Arc::new(Mutex::new(Vec::new()));
+        let answer = format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        );
+        let kept = Arc::clone(&requests);
+        thread::spawn(move || {
+            for stream in listener.incoming().flatten() {
+                answer_one(stream, &answer, &kept);
+            }
+        });
+        Self { address, requests }
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    /// Each request's line, headers and body.
+    pub fn requests(&self) -> Vec<String> {
+        self.requests
+            .lock()
+            .expect("the listening thread does not panic")
+            .clone()
+    }
+}
+
+fn answer_one(mut stream: TcpStream, answer: &str, kept: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(stream.try_clone().expect("a socket can be cloned"));
+    let mut request = String::new();
+    while !request.ends_with("\r\n\r\n") && reader.read_line(&mut request).is_ok_and(|length| length > 0) {}
+    let length = request
+        .lines()
+        .find_map(|line| {
+            line.to_ascii_lowercase()
+                .strip_prefix("content-length:")?
+                .trim()
+                .parse()
+                .ok()
+        })
+        .unwrap_or(0);
+    let mut body = vec![0; length];
+    if reader.read_exact(&mut body).is_ok() {
+        request.push_str(&String::from_utf8_lossy(&body));
+        kept.lock().expect("no test panics while it looks").push(request);
+        // A caller that has gone away needs no answer.
+        let _ = stream.write_all(answer.as_bytes());
+    }
+}
