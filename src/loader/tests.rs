@@ -221,7 +221,7 @@ async fn whatever_becomes_of_the_object_the_keys_stay_and_the_next_good_object_i
             durable::replace(path, &sealed("other", &document(9, &["b"]))).unwrap();
         }),
         ("object_too_large", |path| {
-            durable::replace(path, &[b' '; MAX_BYTES + 1]).unwrap();
+            durable::replace(path, &vec![b' '; MAX_BYTES + 1]).unwrap();
         }),
         ("older_generation", |path| {
             durable::replace(path, document(1, &["b"]).as_bytes()).unwrap();
@@ -582,7 +582,8 @@ async fn a_failure_is_logged_once_and_so_is_its_end() {
 async fn a_loaded_document_is_logged_with_its_bad_records_and_plaintext_secrets() {
     let logged = Logged::new();
     let place = Place::new();
-    let bad: String = (0..103).map(|number| format!(r#",{{"id":"key_{number}"}}"#)).collect();
+    let bad: Vec<String> = (0..103).map(|number| format!(r#",{{"id":"key_{number}"}}"#)).collect();
+    let bad = bad.concat();
     let good = r#"{"id":"key_a","name":"n","secret":"sec_private_a"}"#;
     place.put(format!(r#"{{"keys":[{good}{bad}],"generation":5}}"#));
     let running = place.start_logging_to(logged.queue.clone());

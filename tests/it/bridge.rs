@@ -2,7 +2,7 @@
 
 use std::{
     io::{BufRead, Read},
-    net::{SocketAddr, TcpListener},
+    net::{Ipv4Addr, SocketAddr},
     process::Command,
     sync::Arc,
     thread,
@@ -21,7 +21,10 @@ use heare_auth::{
 };
 use serde_json::json;
 
-use crate::support::bridge::{Answer, HttpReceiver, StatsServer, TcpReceiver, Totals, UdpReceiver, python_tool};
+use crate::support::{
+    bridge::{Answer, HttpReceiver, StatsServer, TcpReceiver, Totals, UdpReceiver, python_tool},
+    ports::{Nobody, free_port},
+};
 
 /// Longer than anything a good bridge needs.
 const ENOUGH: Duration = Duration::from_secs(30);
@@ -249,10 +252,10 @@ fn counts_whose_fate_is_unknown_are_never_counted_twice_and_their_loss_is_counte
 #[test]
 fn a_bridge_that_refuses_costs_only_durations_that_are_counted() {
     for protocol in [Protocol::Tcp, Protocol::Http] {
-        let nobody = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let nobody = Nobody::new();
         let telemetry = telemetry();
         telemetry.metrics.refresh_success(Duration::from_millis(2));
-        let bridge = start(protocol, nobody, &telemetry);
+        let bridge = start(protocol, nobody.address, &telemetry);
         assert!(stop(bridge, ENOUGH));
         let dropped = telemetry.metrics.take().counters["metrics.dropped"];
         assert_eq!(dropped, 1, "{protocol:?}");
@@ -261,7 +264,7 @@ fn a_bridge_that_refuses_costs_only_durations_that_are_counted() {
 
 #[test]
 fn refused_datagrams_are_counted() {
-    let nobody = UdpReceiver::start().address();
+    let nobody = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let telemetry = telemetry();
     count_a_busy_second(&telemetry.metrics);
     let bridge = start(Protocol::Udp, nobody, &telemetry);

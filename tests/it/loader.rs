@@ -108,8 +108,8 @@ async fn who_asks_during_a_load_is_answered_by_the_next() {
     behind.put(1, "a").await;
     behind.refresher.refresh(false).await.expect("a healthy store");
     let before = behind.proxy.count("GET");
-    // The store has taken the first question's answer before the object changes, and gives it afterwards.
-    behind.proxy.set_for("GET", 1, Fault::Delay(Duration::from_millis(700)));
+    // The object changes while the first question is with the store.
+    behind.proxy.fail("GET", 1, Fault::Delay(Duration::from_millis(700)));
     let refresher = behind.refresher.clone();
     let first = tokio::spawn(async move { refresher.refresh(false).await });
     behind.asked_more_often_than(before).await;

@@ -8,6 +8,7 @@ mod commit;
 mod docs;
 mod hardening;
 mod http;
+mod loader;
 mod store;
 mod telemetry;
 mod tidy;

@@ -117,7 +117,7 @@ async fn each_failure_of_a_read_has_its_name() {
         (Fault::Refuse, StoreError::Unreachable),
         (Fault::Hangup, StoreError::Unreachable),
         (Fault::Silence, StoreError::Timeout),
-        (Fault::Delay(Duration::from_secs(60)), StoreError::Timeout),
+        (Fault::Delay(Duration::from_mins(1)), StoreError::Timeout),
         (Fault::Trickle, StoreError::Timeout),
         (Fault::ResetMidBody, StoreError::Incomplete),
         (Fault::CutBody, StoreError::Incomplete),

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::{Said, create, id_of, run, run_with_input, stub::Stub};
-use crate::support::service::{Settings, free_port};
+use crate::support::{ports::free_port, service::Settings};
 
 const TIP: &str = "\nTip: If running against a Dokku deployment, use:\n  dokku enter auth web heare-auth refresh\n";
 

@@ -3,7 +3,7 @@
 use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
-    net::{SocketAddr, TcpListener, TcpStream, UdpSocket},
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
     path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
@@ -15,6 +15,8 @@ use std::{
 };
 
 use serde_json::Value;
+
+use super::ports::free_port;
 
 /// How long a test waits for what must come. Only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -41,7 +43,7 @@ impl StatsServer {
     }
 
     fn try_start(receiver: SocketAddr) -> Option<Self> {
-        let address = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let mut process = Command::new(python_tool("heare-stats-server"))
             .env("LISTEN_HOST", "127.0.0.1")
             .env("LISTEN_PORT", address.port().to_string())

@@ -18,7 +18,7 @@ use tokio::{
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
-    /// Nothing listens.
+    /// Every connection is reset at once. (A port that nobody listens on could become another test's.)
     Refuse,
     /// The request is read and never answered.
     Silence,
@@ -63,8 +63,8 @@ pub struct FaultProxy {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
     counts: watch::Receiver<Counts>,
-    /// Whether something listens; closed to end the thread.
-    open: watch::Sender<bool>,
+    /// Dropped to end the thread.
+    _end: watch::Sender<()>,
 }
 
 /// How many requests with each method have arrived.
@@ -77,7 +77,7 @@ impl FaultProxy {
         listener.set_nonblocking(true).expect("a socket of this process");
         let address = listener.local_addr().expect("a bound socket");
         let state = Arc::new(Mutex::new(State::default()));
-        let (open, is_open) = watch::channel(true);
+        let (end, ended) = watch::channel(());
         let (count, counts) = watch::channel(Counts::new());
         let link = Link {
             upstream,
@@ -89,13 +89,13 @@ impl FaultProxy {
                 .enable_all()
                 .build()
                 .expect("a runtime");
-            runtime.block_on(async { accept(TcpListener::from_std(listener).expect("a socket"), is_open, link).await });
+            runtime.block_on(async { accept(TcpListener::from_std(listener).expect("a socket"), ended, link).await });
         });
         Self {
             address,
             state,
             counts,
-            open,
+            _end: end,
         }
     }
 
@@ -106,7 +106,6 @@ impl FaultProxy {
     /// Every request fails from now on.
     pub fn set(&self, fault: Fault) {
         self.lock().always = Some(fault);
-        self.open.send_replace(fault != Fault::Refuse);
     }
 
     /// The next `times` requests with this method fail, after those that were planned before.
@@ -130,7 +129,6 @@ impl FaultProxy {
     /// Every request is passed on again.
     pub fn heal(&self) {
         *self.lock() = State::default();
-        self.open.send_replace(true);
     }
 
     /// How many requests with this method have arrived.
@@ -150,24 +148,14 @@ impl FaultProxy {
     }
 }
 
-async fn accept(listener: TcpListener, mut is_open: watch::Receiver<bool>, link: Link) {
-    let address = listener.local_addr().expect("a bound socket");
-    let mut listener = Some(listener);
+async fn accept(listener: TcpListener, mut ended: watch::Receiver<()>, link: Link) {
     loop {
-        let open = *is_open.borrow_and_update();
-        if !open {
-            listener = None;
-        } else if listener.is_none() {
-            listener = Some(TcpListener::bind(address).await.expect("the port of before"));
-        }
         tokio::select! {
-            changed = is_open.changed() => if changed.is_err() { return },
-            accepted = async { listener.as_ref().expect("guarded").accept().await }, if listener.is_some() => {
-                if let Ok((client, _)) = accepted {
-                    let link = link.clone();
-                    // A client that goes away ends its connection, and that is all.
-                    tokio::spawn(async move { link.serve(client).await.ok() });
-                }
+            _ = ended.changed() => return,
+            accepted = listener.accept() => if let Ok((client, _)) = accepted {
+                let link = link.clone();
+                // A client that goes away ends its connection, and that is all.
+                tokio::spawn(async move { link.serve(client).await.ok() });
             }
         }
     }
@@ -183,11 +171,15 @@ struct Link {
 impl Link {
     /// One request for each connection, so that no answer depends on the one before.
     async fn serve(&self, client: TcpStream) -> io::Result<()> {
+        if self.always() == Some(Fault::Refuse) {
+            return reset(&client);
+        }
         let mut client = BufReader::new(client);
         let request = Request::read(&mut client).await?;
         let mut client = client.into_inner();
         match self.fault_for(request.method()) {
-            Some(Fault::Silence | Fault::Refuse) => wait_for_end(&mut client).await,
+            Some(Fault::Silence) => wait_for_end(&mut client).await,
+            Some(Fault::Refuse) => reset(&client),
             Some(Fault::Hangup) => Ok(()),
             Some(Fault::Delay(time)) => {
                 tokio::time::sleep(time).await;
@@ -195,7 +187,7 @@ impl Link {
             }
             Some(Fault::ResetMidBody) => {
                 send_half(&mut client, &self.ask(&request).await?).await?;
-                socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO))
+                reset(&client)
             }
             Some(Fault::CutBody) => send_half(&mut client, &self.ask(&request).await?).await,
             Some(Fault::Trickle) => trickle(&mut client, &self.ask(&request).await?).await,
@@ -210,6 +202,10 @@ impl Link {
             }
             None => client.write_all(&self.ask(&request).await?).await,
         }
+    }
+
+    fn always(&self) -> Option<Fault> {
+        self.state.lock().expect("no holder panics").always
     }
 
     fn fault_for(&self, method: &str) -> Option<Fault> {
@@ -243,6 +239,10 @@ impl Link {
         store.read_to_end(&mut answer).await?;
         Ok(answer)
     }
+}
+
+fn reset(client: &TcpStream) -> io::Result<()> {
+    socket2::SockRef::from(client).set_linger(Some(Duration::ZERO))
 }
 
 async fn wait_for_end(client: &mut TcpStream) -> io::Result<()> {

@@ -1,4 +1,4 @@
-//! A real S3 server: SeaweedFS, started when the first test asks for it, gone with the test process.
+//! A real S3 server (`SeaweedFS`), started when the first test asks for it, gone with the test process.
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::{
@@ -41,6 +41,8 @@ for port in $PORTS; do rm -f /tmp/seaweedfs-*-$port.sock; done
 
 pub struct Seaweed {
     port: u16,
+    bucket: &'static str,
+    keys_given: AtomicUsize,
     _wrapper: Child,
 }
 
@@ -62,13 +64,12 @@ impl Seaweed {
     }
 
     pub fn bucket(&self) -> &'static str {
-        BUCKET
+        self.bucket
     }
 
     /// An object key that no other test uses.
     pub fn fresh_key(&self) -> String {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        format!("keys-{}.json", NEXT.fetch_add(1, Ordering::Relaxed))
+        format!("keys-{}.json", self.keys_given.fetch_add(1, Ordering::Relaxed))
     }
 
     /// What a process needs to use the server, or a proxy in front of it.
@@ -77,7 +78,7 @@ impl Seaweed {
             ("AWS_ENDPOINT_URL", format!("http://{through}")),
             ("AWS_ACCESS_KEY_ID", ACCESS_KEY.to_owned()),
             ("AWS_SECRET_ACCESS_KEY", SECRET_KEY.to_owned()),
-            ("S3_BUCKET", BUCKET.to_owned()),
+            ("S3_BUCKET", self.bucket.to_owned()),
             ("S3_KEY", key.to_owned()),
         ]
     }
@@ -91,7 +92,7 @@ impl Seaweed {
         let sdk = sdk_config(through);
         Store::S3(S3Store::from_sdk_config(
             &sdk,
-            BUCKET.to_owned(),
+            self.bucket.to_owned(),
             key.to_owned(),
             max_bytes,
             limits,
@@ -102,7 +103,7 @@ impl Seaweed {
     pub async fn object(&self, key: &str) -> Option<Vec<u8>> {
         let answer = client(self.address())
             .get_object()
-            .bucket(BUCKET)
+            .bucket(self.bucket)
             .key(key)
             .send()
             .await
@@ -117,7 +118,7 @@ impl Seaweed {
     }
 
     pub async fn delete_object(&self, key: &str) {
-        let request = client(self.address()).delete_object().bucket(BUCKET).key(key);
+        let request = client(self.address()).delete_object().bucket(self.bucket).key(key);
         request.send().await.expect("the object is deleted");
     }
 
@@ -155,6 +156,8 @@ impl Seaweed {
         let wrapper = command.spawn().expect("the server starts");
         let server = Self {
             port,
+            bucket: BUCKET,
+            keys_given: AtomicUsize::new(0),
             _wrapper: wrapper,
         };
         server.wait_until_ready(&directory);
@@ -165,7 +168,7 @@ impl Seaweed {
     fn wait_until_ready(&self, directory: &Path) {
         let address = self.address();
         let ready = blocking(async move {
-            let end = Instant::now() + Duration::from_secs(60);
+            let end = Instant::now() + Duration::from_mins(1);
             while Instant::now() < end {
                 let bucket = client(address).create_bucket().bucket(BUCKET).send().await;
                 if bucket.is_ok() && put(address, "ready", b"ready".to_vec()).await.is_ok() {

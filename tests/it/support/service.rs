@@ -20,7 +20,7 @@ use serde_json::{Value, json};
 use std::{
     ffi::OsStr,
     io::{BufRead, BufReader},
-    net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
     process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
     sync::{Arc, mpsc},
     thread,
@@ -294,12 +294,6 @@ pub fn printed_secret(output: &Output) -> String {
         .find(|word| word.starts_with("sec_") && word.len() > 40)
         .expect("create prints the secret")
         .to_owned()
-}
-
-/// A port that was free a moment ago, for the rare test that cannot use port 0.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
 }
 
 /// The `startup` line, or nothing if stdout ended before it.

@@ -54,11 +54,11 @@ impl Request {
     }
 
     pub fn without(&self, names: &[&str]) -> Self {
-        let named = |line: &String| {
+        let is_unwanted = |line: &String| {
             let name = line.split(':').next().unwrap_or_default();
             names.iter().any(|unwanted| unwanted.eq_ignore_ascii_case(name))
         };
-        let lines = self.lines.iter().filter(|line| !named(line)).cloned().collect();
+        let lines = self.lines.iter().filter(|line| !is_unwanted(line)).cloned().collect();
         Self {
             lines,
             body: self.body.clone(),
