@@ -2,6 +2,7 @@
 //! lookup closure, so that nothing else knows where settings come from.
 
 mod parse;
+mod paths;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -214,11 +215,16 @@ impl Config {
 impl StoreConfig {
     pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
         let values = Values(lookup);
-        let location = match values.get("S3_BUCKET") {
+        let bucket = values.read(
+            "S3_BUCKET",
+            parse::bucket,
+            "the name of a bucket, without s3:// and without a path",
+        )?;
+        let location = match bucket {
             Some(bucket) => Location::S3 {
                 bucket,
                 key: values.get_or("S3_KEY", DEFAULT_S3_KEY),
-                region: values.get_or("S3_REGION", DEFAULT_S3_REGION),
+                region: s3_region(&values)?,
             },
             None => Location::File {
                 path: Path::new(&values.get_or("DATA_DIR", DEFAULT_DATA_DIR)).join("keys.json"),
@@ -237,6 +243,15 @@ impl StoreConfig {
             allow_unconditional_writes: values.boolean("ALLOW_UNCONDITIONAL_WRITES")?,
         })
     }
+}
+
+/// The region, and a look at the addresses that the SDK reads by itself and would only fail to connect to.
+fn s3_region(values: &Values<'_>) -> Result<String, ConfigError> {
+    for variable in ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"] {
+        values.read(variable, parse::endpoint, "a URL such as http://localhost:9000")?;
+    }
+    let region = values.read("S3_REGION", parse::region, "the name of a region such as us-east-1")?;
+    Ok(region.unwrap_or_else(|| DEFAULT_S3_REGION.to_owned()))
 }
 
 impl BridgeConfig {

@@ -41,6 +41,7 @@ pub fn serve(args: Args) -> Result<ExitCode, Failure> {
     let began = Instant::now();
     let settings = args.environment()?;
     let config = Config::from_lookup(&|name| settings.get(name))?;
+    config.check_paths()?;
     let telemetry = start_log(&config)?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()

@@ -44,6 +44,25 @@ pub(super) fn size(text: &str) -> Option<usize> {
     (bytes > 0).then_some(bytes)
 }
 
+/// A name, or the resource name of an access point.
+pub(super) fn bucket(text: &str) -> Option<String> {
+    let is_name = text.bytes().all(is_name_byte);
+    let is_resource = text.starts_with("arn:") && text.bytes().all(|byte| byte.is_ascii_graphic());
+    (is_name || is_resource).then(|| text.to_owned())
+}
+
+pub(super) fn region(text: &str) -> Option<String> {
+    text.bytes().all(is_name_byte).then(|| text.to_owned())
+}
+
+/// Only looked at: the SDK reads it again by itself.
+pub(super) fn endpoint(text: &str) -> Option<()> {
+    let (scheme, rest) = text.split_once("://")?;
+    let is_http = scheme.eq_ignore_ascii_case("http") || scheme.eq_ignore_ascii_case("https");
+    let has_host = rest.bytes().next().is_some_and(|byte| byte != b'/');
+    (is_http && has_host && rest.bytes().all(|byte| byte.is_ascii_graphic())).then_some(())
+}
+
 pub(super) fn host_address(text: &str) -> Option<IpAddr> {
     if text.eq_ignore_ascii_case("localhost") {
         return Some(Ipv4Addr::LOCALHOST.into());
@@ -61,19 +80,18 @@ pub(super) fn address(text: &str) -> Option<SocketAddr> {
 
 /// Keeps out a URL, a port and anything that could break out of a header or a request line.
 pub(super) fn host_name(text: &str) -> Option<String> {
-    let is_name = text
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
+    let is_name = text.bytes().all(is_name_byte);
     let is_address = text.parse::<IpAddr>().is_ok();
     (!text.is_empty() && (is_name || is_address)).then(|| text.to_owned())
 }
 
 /// Keeps out what has a meaning in a statsd line.
 pub(super) fn metric_prefix(text: &str) -> Option<String> {
-    let fits = text
-        .bytes()
-        .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_'));
-    (fits && !text.is_empty()).then(|| text.to_owned())
+    (text.bytes().all(is_name_byte) && !text.is_empty()).then(|| text.to_owned())
+}
+
+const fn is_name_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_')
 }
 
 pub(super) fn protocol(text: &str) -> Option<Protocol> {

@@ -198,3 +198,36 @@ fn addresses_may_say_localhost_and_be_of_either_family() {
         "[::]:0".parse().unwrap()
     );
 }
+
+#[test]
+fn a_bucket_a_region_and_an_endpoint_are_what_the_sdk_can_use() {
+    let table = [
+        ("S3_BUCKET", "My_old.bucket-1", true),
+        ("S3_BUCKET", "arn:aws:s3:us-east-1:123456789012:accesspoint/keys", true),
+        ("S3_BUCKET", "s3://bucket", false),
+        ("S3_BUCKET", "bucket/keys.json", false),
+        ("S3_BUCKET", "a b", false),
+        ("S3_REGION", "eu-central-1", true),
+        ("S3_REGION", "auto", true),
+        ("S3_REGION", "eu central", false),
+        ("AWS_ENDPOINT_URL", "http://localhost:9000", true),
+        ("AWS_ENDPOINT_URL", "HTTPS://[::1]:9000/s3", true),
+        ("AWS_ENDPOINT_URL", "localhost:9000", false),
+        ("AWS_ENDPOINT_URL", "http://", false),
+        ("AWS_ENDPOINT_URL", "ftp://localhost", false),
+        ("AWS_ENDPOINT_URL_S3", "http:///bucket", false),
+        ("AWS_ENDPOINT_URL_S3", "http://a b", false),
+    ];
+    for (variable, value, good) in table {
+        let read = config(&[(variable, value), ("S3_BUCKET", "b")]);
+        assert_eq!(
+            read.err().map(|error| error.variable),
+            (!good).then_some(variable),
+            "{value}"
+        );
+    }
+    assert!(
+        config(&[("AWS_ENDPOINT_URL", "somebody else's")]).is_ok(),
+        "without a bucket nobody reads it"
+    );
+}

@@ -95,6 +95,16 @@ impl Connection {
         self.read_response_to("GET")
     }
 
+    /// Waits for the `100 Continue` that says that the head was read and the body is wanted.
+    pub fn read_continue(&mut self) -> io::Result<()> {
+        let (status, _) = self.read_head()?;
+        if status == 100 {
+            Ok(())
+        } else {
+            Err(malformed(&format!("not an invitation to continue: {status}")))
+        }
+    }
+
     /// Everything until the server closes the connection, which it must do before `PATIENCE` is over.
     /// A connection that was reset counts as closed.
     pub fn read_to_close(&mut self) -> io::Result<Vec<u8>> {
