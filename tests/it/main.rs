@@ -11,6 +11,7 @@ mod http;
 mod lifecycle;
 mod loader;
 mod newcomer;
+mod nginx;
 mod store;
 mod telemetry;
 mod tidy;

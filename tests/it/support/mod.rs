@@ -5,6 +5,7 @@ pub mod bridge;
 mod captured;
 pub mod fault_proxy;
 pub mod http_client;
+pub mod nginx;
 pub mod ports;
 pub mod seaweed;
 pub mod server_in_process;
