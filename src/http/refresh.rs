@@ -6,7 +6,7 @@ use hyper::{HeaderMap, StatusCode};
 use serde::Serialize;
 
 use super::{
-    App,
+    App, identity,
     local::{self, Caller, NotLocal},
     reply::{Refusal, Reply},
 };
@@ -34,8 +34,9 @@ struct Refreshed {
 
 pub async fn answer(app: &App, caller: &Caller, headers: &HeaderMap, query: &str) -> Reply {
     if let Err(reason) = local::judge(caller, headers, &app.hostname) {
-        return reject(app, caller, reason);
+        return reject(app, caller, headers, reason);
     }
+    let traceparent = identity::traceparent(headers);
     let began = Instant::now();
     let outcome = app.refresher.refresh(allows_older(query)).await;
     match outcome {
@@ -44,6 +45,7 @@ pub async fn answer(app: &App, caller: &Caller, headers: &HeaderMap, query: &str
             tracing::info!(
                 event = "refresh_success",
                 request_id = caller.request_id,
+                traceparent,
                 keys_loaded,
                 "the keys were loaded again"
             );
@@ -54,6 +56,7 @@ pub async fn answer(app: &App, caller: &Caller, headers: &HeaderMap, query: &str
             tracing::error!(
                 event = "refresh_failed",
                 request_id = caller.request_id,
+                traceparent,
                 error = error.word(),
                 "the keys could not be loaded again; those in force stay"
             );
@@ -67,11 +70,12 @@ fn allows_older(query: &str) -> bool {
     query.split('&').any(|parameter| parameter == "allow_older=true")
 }
 
-fn reject(app: &App, caller: &Caller, reason: NotLocal) -> Reply {
+fn reject(app: &App, caller: &Caller, headers: &HeaderMap, reason: NotLocal) -> Reply {
     app.telemetry.metrics.refresh_rejected();
     tracing::warn!(
         event = "refresh_rejected",
         request_id = caller.request_id,
+        traceparent = identity::traceparent(headers),
         reason = reason.word(),
         peer = %caller.peer.ip().to_canonical(),
         "a refresh was asked for from elsewhere"

@@ -23,7 +23,7 @@ pub async fn answer(connection: &Connection, request: Request<Incoming>) -> Resp
         Ok(body) => judge(connection, &head.headers, body.as_bytes()),
         Err(unread) => {
             connection.close_gently();
-            malformed(connection, unread.word(), Refusal::Body(unread))
+            malformed(connection, &head.headers, unread.word(), Refusal::Body(unread))
         }
     };
     reply.into_response_with(head.version, head.headers)
@@ -33,7 +33,7 @@ fn judge(connection: &Connection, headers: &HeaderMap, body: &[u8]) -> Reply {
     let began = Instant::now();
     match VerifyRequest::parse(body) {
         Ok(request) => look_up(connection, headers, &request.api_key, began),
-        Err(reason) => malformed(connection, reason.kind(), Refusal::Malformed(reason)),
+        Err(reason) => malformed(connection, headers, reason.kind(), Refusal::Malformed(reason)),
     }
 }
 
@@ -44,6 +44,8 @@ fn look_up(connection: &Connection, headers: &HeaderMap, presented: &str, began:
         telemetry.metrics.verify_unavailable();
         tracing::debug!(
             event = "verification_unavailable",
+            request_id = identity::request_id(headers, &connection.worker.request_ids).as_str(),
+            traceparent = identity::traceparent(headers),
             "a key was asked for before any were loaded"
         );
         return Reply::from(Refusal::NotLoaded);
@@ -70,10 +72,12 @@ fn look_up(connection: &Connection, headers: &HeaderMap, presented: &str, began:
     }
 }
 
-fn malformed(connection: &Connection, reason: &'static str, refusal: Refusal) -> Reply {
+fn malformed(connection: &Connection, headers: &HeaderMap, reason: &'static str, refusal: Refusal) -> Reply {
     connection.worker.app.telemetry.metrics.verify_malformed();
     tracing::debug!(
         event = "verification_malformed",
+        request_id = identity::request_id(headers, &connection.worker.request_ids).as_str(),
+        traceparent = identity::traceparent(headers),
         reason,
         "a request body was no verify request"
     );

@@ -4,7 +4,10 @@ use std::time::Duration;
 
 use super::{LoadError, Loaded};
 use crate::{
-    core::index::{BadRecord, Index},
+    core::{
+        index::{BadRecord, Index},
+        secret::shown_prefix,
+    },
     store::Version,
 };
 
@@ -113,8 +116,12 @@ fn bad_records(index: &Index) {
     }
 }
 
+/// A bad record may have its secret where the id should be.
 fn shown_id(id: &str) -> &str {
-    id.char_indices().nth(SHOWN_ID_CHARS).map_or(id, |(end, _)| &id[..end])
+    match shown_prefix(id) {
+        "***" => id.char_indices().nth(SHOWN_ID_CHARS).map_or(id, |(end, _)| &id[..end]),
+        prefix => prefix,
+    }
 }
 
 fn plaintext_secrets(count: usize) {

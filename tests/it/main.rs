@@ -10,6 +10,7 @@ mod hardening;
 mod http;
 mod lifecycle;
 mod loader;
+mod logs;
 mod newcomer;
 mod nginx;
 mod store;

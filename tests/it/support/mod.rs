@@ -2,8 +2,10 @@
 #![allow(dead_code, reason = "every topic uses its own part of the support")]
 
 pub mod bridge;
+pub mod bunyan;
 mod captured;
 pub mod fault_proxy;
+pub mod flood;
 pub mod http_client;
 pub mod nginx;
 pub mod ports;

@@ -200,6 +200,11 @@ impl Service {
         self.proc_status("VmRSS:")
     }
 
+    /// The most resident memory it ever had, in KiB.
+    pub fn peak_resident_kib(&self) -> u64 {
+        self.proc_status("VmHWM:")
+    }
+
     pub fn threads(&self) -> u64 {
         self.proc_status("Threads:")
     }
