@@ -11,6 +11,7 @@ mod http;
 mod lifecycle;
 mod loader;
 mod logs;
+mod metrics;
 mod newcomer;
 mod nginx;
 mod store;

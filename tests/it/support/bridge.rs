@@ -250,6 +250,14 @@ impl UdpReceiver {
         self.0.local_addr().unwrap()
     }
 
+    /// Whether nothing has come so far.
+    pub fn is_empty(&self) -> bool {
+        self.0.set_nonblocking(true).unwrap();
+        let nothing = self.0.peek(&mut [0]).is_err();
+        self.0.set_nonblocking(false).unwrap();
+        nothing
+    }
+
     pub fn next(&self) -> String {
         let mut datagram = vec![0; 65_536];
         let length = self.0.recv(&mut datagram).expect("a datagram comes");
@@ -260,6 +268,12 @@ impl UdpReceiver {
 
 /// Takes statsd connections.
 pub struct TcpReceiver(TcpListener);
+
+impl From<TcpListener> for TcpReceiver {
+    fn from(listener: TcpListener) -> Self {
+        Self(listener)
+    }
+}
 
 impl TcpReceiver {
     pub fn start() -> Self {
