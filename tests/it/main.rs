@@ -6,6 +6,7 @@ mod bridge;
 mod cli;
 mod commit;
 mod docs;
+mod flood;
 mod hardening;
 mod http;
 mod lifecycle;
