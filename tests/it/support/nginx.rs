@@ -1,6 +1,6 @@
 //! A real nginx as a reverse proxy on the same host, with everything that it writes in a temporary directory.
 
-use super::service::{eventually, free_port};
+use super::{ports::free_port, service::eventually};
 use std::{
     fs,
     net::{Ipv4Addr, SocketAddr, TcpStream},
