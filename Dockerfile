@@ -1,7 +1,7 @@
 # Stage 1 builds the binary, stage 2 carries nothing but it and the certificates.
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
-COPY Cargo.toml Cargo.lock rust-toolchain.toml ./
+COPY Cargo.toml Cargo.lock rust-toolchain.toml ARCHITECTURE.md ./
 COPY src src
 RUN cargo build --release --locked --bin heare-auth
 

@@ -1,4 +1,6 @@
 //! heare-auth: is this API key good, and whose is it?
+//!
+#![doc = include_str!("../ARCHITECTURE.md")]
 #![forbid(unsafe_code)]
 
 pub mod core;

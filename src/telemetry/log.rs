@@ -18,7 +18,7 @@ use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_bunyan_formatter::{BunyanFormattingLayer, JsonStorageLayer};
 use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt, registry};
 
-use super::events::Stamp;
+use super::stamp::Stamp;
 use crate::{clock::Clock, config::LogLevel};
 
 /// The bunyan name, on every line.
