@@ -23,7 +23,7 @@ use serde_json::json;
 
 use crate::support::{
     bridge::{Answer, HttpReceiver, StatsServer, TcpReceiver, Totals, UdpReceiver, python_tool},
-    ports::{Nobody, free_port},
+    ports::{RefusingPort, free_port},
 };
 
 /// Longer than anything a good bridge needs.
@@ -252,10 +252,10 @@ fn counts_whose_fate_is_unknown_are_never_counted_twice_and_their_loss_is_counte
 #[test]
 fn a_bridge_that_refuses_costs_only_durations_that_are_counted() {
     for protocol in [Protocol::Tcp, Protocol::Http] {
-        let nobody = Nobody::new();
+        let nobody = RefusingPort::bind();
         let telemetry = telemetry();
         telemetry.metrics.refresh_success(Duration::from_millis(2));
-        let bridge = start(protocol, nobody.address, &telemetry);
+        let bridge = start(protocol, nobody.address(), &telemetry);
         assert!(stop(bridge, ENOUGH));
         let dropped = telemetry.metrics.take().counters["metrics.dropped"];
         assert_eq!(dropped, 1, "{protocol:?}");

@@ -3,15 +3,11 @@
 use crate::support::{
     bridge::{Answer, HttpReceiver, StatsServer, TcpReceiver, Totals, UdpReceiver},
     flood::{Statuses, flood, verify_request},
+    ports::RefusingPort,
     service::{Service, Settings},
 };
 use serde_json::Value;
-use socket2::{Domain, Socket, Type};
-use std::{
-    collections::BTreeSet,
-    io::BufRead,
-    net::{Ipv4Addr, SocketAddr},
-};
+use std::{collections::BTreeSet, io::BufRead, net::SocketAddr};
 
 const DOCUMENT: &str =
     r#"{"keys":[{"id":"key_a","secret":"sec_a","name":"A"},{"id":"key_b","secret":"sec_b","name":"B"}]}"#;
@@ -198,19 +194,15 @@ fn requests_counted(totals: &Totals) -> u64 {
 
 #[test]
 fn what_was_counted_while_the_bridge_refused_arrives_once_it_listens() {
-    // Bound, so that nobody else takes the port, and not listening yet, so that every connection is refused.
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
-    socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into()).unwrap();
-    let address = socket.local_addr().unwrap().as_socket().unwrap();
-    let service = sending("tcp", address).start();
+    let port = RefusingPort::bind();
+    let service = sending("tcp", port.address()).start();
     service.wait_until_ready();
     service.wait_for_event("bridge_failed", |line| line["error"] == "unreachable");
     assert_undisturbed(&service);
 
-    socket.listen(16).unwrap();
+    let receiver = TcpReceiver::on(port.listen());
     service.wait_for_event("bridge_recovered", |_| true);
     assert_eq!(service.stop().code(), Some(0));
-    let receiver = TcpReceiver::from(std::net::TcpListener::from(socket));
     let mut totals = Totals::default();
     for line in receiver.accept().lines() {
         totals.add_lines(&(line.unwrap() + "\n"));

@@ -269,15 +269,13 @@ impl UdpReceiver {
 /// Takes statsd connections.
 pub struct TcpReceiver(TcpListener);
 
-impl From<TcpListener> for TcpReceiver {
-    fn from(listener: TcpListener) -> Self {
-        Self(listener)
-    }
-}
-
 impl TcpReceiver {
     pub fn start() -> Self {
-        Self(TcpListener::bind("127.0.0.1:0").unwrap())
+        Self::on(TcpListener::bind("127.0.0.1:0").unwrap())
+    }
+
+    pub fn on(listener: TcpListener) -> Self {
+        Self(listener)
     }
 
     pub fn address(&self) -> SocketAddr {

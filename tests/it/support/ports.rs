@@ -14,19 +14,25 @@ pub fn free_port() -> u16 {
         .expect("a free port")
 }
 
-/// An address at which every connection is refused while this is held: its port is taken, and nobody listens.
-pub struct Nobody {
-    pub address: SocketAddr,
-    _held: Socket,
-}
+/// A port at which every connection is refused while this is held: it is taken, and nobody listens.
+pub struct RefusingPort(Socket);
 
-impl Nobody {
-    pub fn new() -> Self {
+impl RefusingPort {
+    pub fn bind() -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        socket
-            .bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, 0)).into())
-            .expect("a free port");
-        let address = socket.local_addr().expect("a bound socket").as_socket().expect("of IP");
-        Self { address, _held: socket }
+        let any = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+        socket.bind(&any.into()).expect("a free port");
+        Self(socket)
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        let address = self.0.local_addr().expect("a bound socket has an address");
+        address.as_socket().expect("an IP address")
+    }
+
+    /// From now on connections are taken.
+    pub fn listen(self) -> TcpListener {
+        self.0.listen(16).expect("a bound socket can listen");
+        self.0.into()
     }
 }
