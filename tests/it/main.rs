@@ -2,6 +2,7 @@
 
 mod support;
 
+mod boot;
 mod bridge;
 mod cli;
 mod commit;
@@ -15,6 +16,8 @@ mod logs;
 mod metrics;
 mod newcomer;
 mod nginx;
+mod python;
 mod store;
 mod telemetry;
 mod tidy;
+mod writers;

@@ -4,15 +4,18 @@
 pub mod bridge;
 pub mod bunyan;
 mod captured;
+pub mod documents;
 pub mod fault_proxy;
 pub mod flood;
 pub mod http_client;
 pub mod nginx;
 pub mod ports;
+pub mod python;
 pub mod seaweed;
 pub mod server_in_process;
 pub mod service;
 pub mod settings;
+pub mod stored_object;
 
 use std::time::Duration;
 

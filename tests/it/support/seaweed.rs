@@ -122,6 +122,11 @@ impl Seaweed {
         request.send().await.expect("the object is deleted");
     }
 
+    pub async fn create_bucket(&self, name: &str) {
+        let request = client(self.address()).create_bucket().bucket(name);
+        request.send().await.expect("the bucket is made");
+    }
+
     fn start(signed: bool) -> Self {
         let weed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/venv/bin/weed");
         assert!(
@@ -184,7 +189,7 @@ impl Seaweed {
 }
 
 /// Runs a future to its end from anywhere, also from inside another runtime.
-fn blocking<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
+pub fn blocking<T: Send + 'static>(future: impl Future<Output = T> + Send + 'static) -> T {
     let run = || {
         tokio::runtime::Builder::new_current_thread()
             .enable_all()

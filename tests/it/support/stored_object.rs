@@ -1,0 +1,83 @@
+//! One object in the real S3 server as an operator handles it, and the settings of processes that use it.
+
+use super::{
+    fault_proxy::FaultProxy,
+    seaweed::{Seaweed, blocking},
+    settings::Settings,
+};
+use std::net::SocketAddr;
+
+/// An object that no other test uses; nothing is stored yet.
+pub struct StoredObject {
+    seaweed: &'static Seaweed,
+    key: String,
+}
+
+impl StoredObject {
+    pub fn new() -> Self {
+        Self::of(Seaweed::get())
+    }
+
+    /// On a server that looks at no signature, so that a proxy may change requests on their way.
+    pub fn unsigned() -> Self {
+        Self::of(Seaweed::unsigned())
+    }
+
+    fn of(seaweed: &'static Seaweed) -> Self {
+        let key = seaweed.fresh_key();
+        Self { seaweed, key }
+    }
+
+    /// Puts bytes there without looking at what was there, as any other program could.
+    pub fn put(&self, bytes: impl AsRef<[u8]>) {
+        let (seaweed, key, bytes) = (self.seaweed, self.key.clone(), bytes.as_ref().to_vec());
+        blocking(async move { seaweed.put_object(&key, &bytes).await });
+    }
+
+    pub fn delete(&self) {
+        let (seaweed, key) = (self.seaweed, self.key.clone());
+        blocking(async move { seaweed.delete_object(&key).await });
+    }
+
+    pub fn bytes(&self) -> Vec<u8> {
+        let (seaweed, key) = (self.seaweed, self.key.clone());
+        blocking(async move { seaweed.object(&key).await }).expect("an object")
+    }
+
+    /// A service or a command on this object, on a free port and in a home of its own.
+    pub fn settings(&self) -> Settings {
+        self.settings_at(self.seaweed.address())
+    }
+
+    pub fn settings_through(&self, proxy: &FaultProxy) -> Settings {
+        self.settings_at(proxy.address())
+    }
+
+    pub fn proxy(&self) -> FaultProxy {
+        FaultProxy::start(self.seaweed.address())
+    }
+
+    /// The name of a bucket that does not exist.
+    pub fn unused_bucket(&self) -> String {
+        format!("unused-{}", self.key.replace('.', "-"))
+    }
+
+    pub fn make_bucket(&self, name: &str) {
+        let (seaweed, name) = (self.seaweed, name.to_owned());
+        blocking(async move { seaweed.create_bucket(&name).await });
+    }
+
+    /// What a process needs to find the object.
+    pub fn environment(&self) -> Vec<(&'static str, String)> {
+        self.seaweed.environment(self.seaweed.address(), &self.key)
+    }
+
+    fn settings_at(&self, address: SocketAddr) -> Settings {
+        let environment = self.seaweed.environment(address, &self.key);
+        environment
+            .into_iter()
+            .fold(Settings::file_store(), |settings, (name, value)| {
+                settings.with(name, value)
+            })
+    }
+}
