@@ -7,6 +7,7 @@ mod bridge;
 mod cli;
 mod commit;
 mod docs;
+mod faults;
 mod flood;
 mod hardening;
 mod http;

@@ -1,0 +1,522 @@
+//! A running service whose stored object is damaged, or whose store fails: the same answers as before from the same
+//! process, the fault called by its name, and the next good object taken.
+
+use crate::support::{
+    documents::{document, good_answer, record, record_with, refresh_failure, refusal, secret_of},
+    fault_proxy::{Fault, FaultProxy},
+    http_client::Connection,
+    python,
+    service::{Service, Settings, eventually},
+    stored_object::StoredObject,
+};
+use heare_auth::{core::secret::Secret, envelope::Envelope};
+use serde_json::{Value, json};
+use std::{
+    fs,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+const STORAGE_SECRET: &str = "a storage secret";
+
+fn sealed_with(storage_secret: &str, document: String) -> Vec<u8> {
+    Envelope::new(Some(&Secret::new(storage_secret))).seal(document.into())
+}
+
+/// A service that watches an object, and both of them well: generation 5 with the key `key_old`.
+struct Scene {
+    object: StoredObject,
+    service: Service,
+    sealed: bool,
+}
+
+impl Scene {
+    fn plain() -> Self {
+        Self::with(false, &[])
+    }
+
+    fn sealed() -> Self {
+        Self::with(true, &[])
+    }
+
+    fn with(sealed: bool, settings: &[(&str, &str)]) -> Self {
+        let object = StoredObject::new();
+        let mut with = object.settings().with("POLL_INTERVAL", "50ms");
+        for (name, value) in settings {
+            with = with.with(name, *value);
+        }
+        if sealed {
+            with = with.with("STORAGE_SECRET", STORAGE_SECRET);
+        }
+        let put = |object: &StoredObject| object.put(good(sealed, 5, &["key_old"]));
+        put(&object);
+        let service = with.start();
+        service.wait_until_ready();
+        Self {
+            object,
+            service,
+            sealed,
+        }
+    }
+
+    fn put_good(&self, generation: u64, ids: &[&str]) {
+        self.object.put(good(self.sealed, generation, ids));
+    }
+
+    /// What is promised of a stored object that is no good, whatever is wrong with it.
+    fn nothing_changes_but(&mut self, word: &str, sentence: &str) {
+        eventually(word, || self.service.ready().1["last_error"] == word);
+        self.answers_as_before();
+        assert_eq!(self.service.refresh(), refresh_failure(sentence));
+        self.answers_as_before();
+        let ready = self.service.ready();
+        assert_eq!((ready.0, &ready.1["last_error"]), (200, &json!(word)));
+        assert_eq!((&ready.1["generation"], &ready.1["keys_count"]), (&json!(5), &json!(1)));
+
+        self.put_good(6, &["key_old", "key_new"]);
+        self.takes_the_next_good_object(word);
+    }
+
+    fn answers_as_before(&self) {
+        assert_eq!(self.service.verify(&secret_of("key_old")), good_answer("key_old"));
+        assert_eq!(self.service.verify(&secret_of("key_new")), refusal("invalid"));
+        assert_eq!(self.service.health(), (200, json!({"status": "ok", "keys_count": 1})));
+    }
+
+    fn takes_the_next_good_object(&mut self, word: &str) {
+        eventually("the good object is taken", || {
+            self.service.verify(&secret_of("key_new")).0 == 200
+        });
+        assert_eq!(self.service.verify(&secret_of("key_old")), good_answer("key_old"));
+        eventually("the fault is over", || self.service.ready().1["last_error"].is_null());
+        self.service
+            .wait_for_event("poll_recovered", |line| line["error"] == word);
+        let said = ["load_failed", "poll_failed"].map(|event| self.service.events(event).len());
+        assert_eq!(said.iter().sum::<usize>(), 1, "a fault is logged once");
+        assert!(self.service.is_running());
+    }
+}
+
+fn good(sealed: bool, generation: u64, ids: &[&str]) -> Vec<u8> {
+    let document = document(generation, ids);
+    if sealed {
+        sealed_with(STORAGE_SECRET, document)
+    } else {
+        document.into_bytes()
+    }
+}
+
+#[test]
+fn a_deleted_object_changes_nothing() {
+    let mut scene = Scene::plain();
+    scene.object.delete();
+    scene.nothing_changes_but("object_gone", "the object is gone");
+}
+
+#[test]
+fn an_emptied_object_changes_nothing() {
+    let mut scene = Scene::plain();
+    scene.object.put("");
+    scene.nothing_changes_but("object_empty", "the object is empty");
+}
+
+#[test]
+fn a_truncated_object_changes_nothing() {
+    let mut scene = Scene::plain();
+    let whole = good(false, 6, &["key_other"]);
+    scene.object.put(&whole[..whole.len() - 1]);
+    scene.nothing_changes_but("object_truncated", "the object ends in the middle");
+}
+
+#[test]
+fn an_object_replaced_by_a_page_changes_nothing() {
+    let mut scene = Scene::plain();
+    scene
+        .object
+        .put("<!DOCTYPE html><html><body>Please sign in</body></html>");
+    scene.nothing_changes_but("object_not_json", "the object is not JSON");
+}
+
+#[test]
+fn an_object_without_a_list_of_keys_changes_nothing() {
+    let mut scene = Scene::plain();
+    scene.object.put(r#"{"Message":"moved"}"#);
+    scene.nothing_changes_but("object_without_keys", "the object is JSON without a list of keys");
+}
+
+#[test]
+fn an_object_encrypted_with_another_secret_changes_nothing() {
+    let mut scene = Scene::sealed();
+    scene
+        .object
+        .put(sealed_with("another secret", document(6, &["key_other"])));
+    scene.nothing_changes_but("wrong_secret", "the object does not open with STORAGE_SECRET");
+}
+
+#[test]
+fn a_truncated_encrypted_object_changes_nothing() {
+    let mut scene = Scene::sealed();
+    let whole = good(true, 6, &["key_other"]);
+    scene.object.put(&whole[..whole.len() / 2]);
+    scene.nothing_changes_but("wrong_secret", "the object does not open with STORAGE_SECRET");
+}
+
+#[test]
+fn an_encrypted_object_changes_nothing_where_no_secret_is_set() {
+    let mut scene = Scene::plain();
+    scene.object.put(good(true, 6, &["key_other"]));
+    scene.nothing_changes_but(
+        "secret_missing",
+        "the object is encrypted and STORAGE_SECRET is not set",
+    );
+}
+
+#[test]
+fn a_plain_object_after_an_encrypted_one_changes_nothing() {
+    let mut scene = Scene::sealed();
+    scene.object.put(document(6, &["key_other"]));
+    scene.nothing_changes_but("object_not_encrypted", "the object is not encrypted any more");
+}
+
+#[test]
+fn an_object_beyond_the_cap_changes_nothing() {
+    let mut scene = Scene::with(false, &[("MAX_DOCUMENT_BYTES", "4KiB")]);
+    let large = format!("{}{}", document(6, &["key_other"]), " ".repeat(5000));
+    scene.object.put(large);
+    scene.nothing_changes_but("object_too_large", "the object is larger than MAX_DOCUMENT_BYTES");
+}
+
+#[test]
+fn an_object_of_300_mb_changes_nothing_whatever_the_cap() {
+    let object = StoredObject::new();
+    object.put(document(5, &["key_old"]));
+    let with_cap = |cap: &str| object.settings().with("MAX_DOCUMENT_BYTES", cap).start();
+    let mut services = [
+        (with_cap("64MiB"), "the object is larger than MAX_DOCUMENT_BYTES"),
+        (with_cap("512MiB"), "the object is not JSON"),
+    ];
+    services.iter().for_each(|(service, _)| service.wait_until_ready());
+    python::fill(&object, 300_000_000);
+    for (service, sentence) in &services {
+        let asking = Asking::start(service.address(), |answer| *answer == good_answer("key_old").1);
+        assert_eq!(service.refresh(), refresh_failure(sentence));
+        asking.stop();
+        assert_eq!(service.ready().0, 200);
+        assert!(
+            service.resident_kib() < 100_000,
+            "{} KiB are kept",
+            service.resident_kib()
+        );
+    }
+    object.put(document(6, &["key_old", "key_new"]));
+    for (service, _) in &mut services {
+        assert_eq!(service.refresh().0, 200);
+        assert_eq!(service.verify(&secret_of("key_new")), good_answer("key_new"));
+        assert!(service.is_running());
+    }
+}
+
+#[test]
+fn an_object_of_an_older_generation_changes_nothing() {
+    let mut scene = Scene::plain();
+    scene.object.put(document(4, &["key_other"]));
+    scene.nothing_changes_but("older_generation", "the object is of an older generation");
+}
+
+#[test]
+fn an_older_generation_is_taken_on_the_operators_word() {
+    let scene = Scene::plain();
+    scene.object.put(document(4, &["key_older"]));
+    eventually("it is refused", || {
+        scene.service.ready().1["last_error"] == "older_generation"
+    });
+    let plainly = scene.service.cli(&["refresh"]);
+    assert_eq!(plainly.status.code(), Some(1));
+    let told = String::from_utf8_lossy(&plainly.stderr);
+    assert!(told.contains("the object is of an older generation"), "{told}");
+
+    let refreshed = scene.service.cli(&["refresh", "--allow-older"]);
+    assert!(refreshed.status.success());
+    assert_eq!(scene.service.verify(&secret_of("key_older")), good_answer("key_older"));
+    assert_eq!(scene.service.verify(&secret_of("key_old")), refusal("invalid"));
+    let ready = scene.service.ready().1;
+    assert_eq!((&ready["generation"], &ready["last_error"]), (&json!(4), &Value::Null));
+}
+
+#[test]
+fn one_fault_after_another_leaves_the_same_process_answering() {
+    let mut scene = Scene::sealed();
+    let pid = scene.service.pid();
+    let whole = good(true, 6, &["key_other"]);
+    for (word, object) in [
+        ("object_empty", Vec::new()),
+        ("wrong_secret", whole[..30].to_vec()),
+        ("object_not_json", b"<html>".to_vec()),
+        ("object_not_encrypted", good(false, 6, &["key_other"])),
+        ("older_generation", good(true, 4, &["key_other"])),
+        (
+            "object_truncated",
+            sealed_with(STORAGE_SECRET, "{\"keys\":[".to_owned()),
+        ),
+    ] {
+        scene.object.put(object);
+        eventually(word, || scene.service.ready().1["last_error"] == word);
+        scene.answers_as_before();
+        scene.object.delete();
+        eventually("it is gone", || scene.service.ready().1["last_error"] == "object_gone");
+        scene.answers_as_before();
+    }
+    scene.put_good(6, &["key_old", "key_new"]);
+    eventually("the good object is taken", || {
+        scene.service.verify(&secret_of("key_new")).0 == 200
+    });
+    assert!(scene.service.is_running() && scene.service.pid() == pid);
+}
+
+#[test]
+fn the_object_in_force_put_back_is_no_fault() {
+    let scene = Scene::plain();
+    scene.object.delete();
+    eventually("it is gone", || scene.service.ready().1["last_error"] == "object_gone");
+    scene.put_good(5, &["key_old"]);
+    eventually("the fault is over", || scene.service.ready().1["last_error"].is_null());
+    scene.answers_as_before();
+}
+
+#[test]
+fn a_damaged_file_changes_nothing_either() {
+    let settings = Settings::file_store().with("POLL_INTERVAL", "50ms");
+    settings.write_document(&document(5, &["key_old"]));
+    let service = settings.start();
+    service.wait_until_ready();
+    let whole = document(6, &["key_other"]);
+    for (word, damaged) in [
+        ("object_empty", ""),
+        ("object_truncated", &whole[..whole.len() / 2]),
+        ("object_not_json", "<html>"),
+        ("secret_missing", "HEARE_ENCRYPTED_V1:gAAAA"),
+        ("older_generation", &document(4, &["key_other"])),
+    ] {
+        settings.write_document(damaged);
+        eventually(word, || service.ready().1["last_error"] == word);
+        assert_eq!(service.verify(&secret_of("key_old")), good_answer("key_old"));
+        fs::remove_file(settings.document()).expect("the file can be removed");
+        eventually("it is gone", || service.ready().1["last_error"] == "object_gone");
+        assert_eq!(service.verify(&secret_of("key_old")), good_answer("key_old"));
+    }
+    settings.write_document(&document(6, &["key_old", "key_new"]));
+    eventually("the good file is taken", || {
+        service.verify(&secret_of("key_new")) == good_answer("key_new")
+    });
+}
+
+#[test]
+fn a_bad_record_is_denied_and_named_and_the_others_work() {
+    let twin = |id: &str, of: &str| record_with(id, "secret", secret_of(of));
+    let records = json!([
+        record("key_good_first"),
+        record_with("key_date", "expires_at", "the day after tomorrow"),
+        record_with("key_empty_date", "expires_at", ""),
+        record_with("key_number_date", "expires_at", 2_000_000_000),
+        record_with("key_type", "secret_type", "rsa"),
+        record_with("key_metadata", "metadata", "none"),
+        record_with("key_no_secret", "secret", Value::Null),
+        record_with("key_digest", "secret_hash", "sha256:short"),
+        record("key_twice"),
+        twin("key_twice", "key_twice_other_secret"),
+        record("key_secret_a"),
+        twin("key_secret_b", "key_secret_a"),
+        "not a record",
+        null,
+        record("key_good_last"),
+    ]);
+    let object = StoredObject::new();
+    object.put(json!({ "keys": records }).to_string());
+    let service = object.settings().start();
+    service.wait_until_ready();
+
+    assert_eq!(service.ready().1["keys_count"], 2);
+    for id in ["key_good_first", "key_good_last"] {
+        assert_eq!(service.verify(&secret_of(id)), good_answer(id));
+    }
+    let named = [
+        (Some("key_date"), "bad_expiry", 1),
+        (Some("key_empty_date"), "bad_expiry", 2),
+        (Some("key_number_date"), "bad_expiry", 3),
+        (Some("key_type"), "unknown_secret_type", 4),
+        (Some("key_metadata"), "bad_metadata", 5),
+        (Some("key_no_secret"), "no_secret", 6),
+        (Some("key_digest"), "bad_digest", 7),
+        (Some("key_twice"), "duplicate_id", 8),
+        (Some("key_twice"), "duplicate_id", 9),
+        (Some("key_secret_a"), "duplicate_secret", 10),
+        (Some("key_secret_b"), "duplicate_secret", 11),
+        (None, "not_an_object", 12),
+        (None, "not_an_object", 13),
+    ];
+    for (id, defect, position) in named {
+        let line = service.wait_for_event("bad_record", |line| line["position"] == position);
+        assert_eq!((line["key_id"].as_str(), line["defect"].as_str()), (id, Some(defect)));
+        if let Some(id) = id {
+            assert_eq!(service.verify(&secret_of(id)), refusal("invalid"), "{id}");
+        }
+    }
+    assert_eq!(service.verify(&secret_of("key_twice_other_secret")), refusal("invalid"));
+    assert_eq!(service.events("bad_record").len(), named.len());
+    let loaded = service.wait_for_event("keys_loaded", |_| true);
+    assert_eq!(
+        (&loaded["keys_loaded"], &loaded["bad_records"]),
+        (&json!(2), &json!(13))
+    );
+}
+
+#[test]
+fn no_answer_mixes_two_documents() {
+    let mixed = |version: &str| {
+        let mut record = record_with("key_old", "name", version);
+        record["metadata"] = json!({ "version": version });
+        record
+    };
+    let scene = Scene::plain();
+    let of = |generation: u64, version: &str| json!({ "generation": generation, "keys": [mixed(version)] }).to_string();
+    scene.object.put(of(5, "5"));
+    assert_eq!(scene.service.refresh().0, 200);
+    let asking = Asking::start(scene.service.address(), |answer| {
+        answer["name"] == answer["metadata"]["version"]
+    });
+    for generation in 6..20 {
+        scene.object.put(of(generation, &generation.to_string()));
+        assert_eq!(scene.service.refresh().0, 200);
+        scene.object.put("<html>");
+        assert_eq!(scene.service.refresh().0, 502);
+    }
+    asking.stop();
+    assert_eq!(scene.service.verify(&secret_of("key_old")).1["name"], "19");
+}
+
+/// Verifies `key_old` over and over until it is stopped; every single answer must be 200 and fit.
+struct Asking {
+    go_on: Arc<AtomicBool>,
+    thread: thread::JoinHandle<usize>,
+}
+
+impl Asking {
+    fn start(address: SocketAddr, fits: impl Fn(&Value) -> bool + Send + 'static) -> Self {
+        let go_on = Arc::new(AtomicBool::new(true));
+        let going = Arc::clone(&go_on);
+        let thread = thread::spawn(move || {
+            let body = json!({ "api_key": secret_of("key_old") }).to_string();
+            let (mut connection, mut answered) = (Connection::open(address), 0);
+            while going.load(Ordering::Relaxed) || answered == 0 {
+                let answer = connection.post("/verify", body.as_bytes()).expect("an answer");
+                assert!(answer.status == 200 && fits(&answer.json()), "{}", answer.text());
+                answered += 1;
+            }
+            answered
+        });
+        Self { go_on, thread }
+    }
+
+    fn stop(self) {
+        self.go_on.store(false, Ordering::Relaxed);
+        let answered = self.thread.join().expect("every answer was as before");
+        assert!(answered > 0);
+    }
+}
+
+/// What is promised of a store that fails, in whatever way.
+fn verifies_go_on_while_the_store_fails(fault: Fault, word: &str, sentence: &str) {
+    let object = StoredObject::new();
+    object.put(document(5, &["key_old"]));
+    let proxy = object.proxy();
+    let mut service = object.settings_through(&proxy).with("POLL_INTERVAL", "50ms").start();
+    service.wait_until_ready();
+    let asking = Asking::start(service.address(), |answer| *answer == good_answer("key_old").1);
+
+    proxy.set(fault);
+    object.put(document(6, &["key_old", "key_new"]));
+    // A poll that was on its way may still bring the first change, but not the second.
+    let fails = || service.ready().1["last_error"] == word;
+    eventually(word, || fails() || service.ready().1["generation"] == 6);
+    object.put(document(7, &["key_old", "key_new"]));
+    eventually(word, fails);
+    assert_eq!(service.ready().0, 200);
+    assert_eq!(service.refresh(), refresh_failure(sentence));
+    assert_eq!(service.verify("sec_nobody_has_this_one"), refusal("invalid"));
+    service.wait_for_event("poll_failed", |line| line["error"] == word);
+
+    heals(&proxy, &service);
+    asking.stop();
+    assert!(service.is_running());
+}
+
+fn heals(proxy: &FaultProxy, service: &Service) {
+    proxy.heal();
+    eventually("the newest object is taken", || service.ready().1["generation"] == 7);
+    assert_eq!(service.verify(&secret_of("key_new")), good_answer("key_new"));
+    assert!(service.ready().1["last_error"].is_null());
+    service.wait_for_event("poll_recovered", |_| true);
+}
+
+#[test]
+fn verifies_go_on_while_the_store_refuses_connections() {
+    verifies_go_on_while_the_store_fails(Fault::Refuse, "store_unreachable", "the store cannot be reached");
+}
+
+#[test]
+fn verifies_go_on_while_the_store_hangs_up() {
+    verifies_go_on_while_the_store_fails(Fault::Hangup, "store_unreachable", "the store cannot be reached");
+}
+
+#[test]
+fn verifies_go_on_while_the_store_stalls() {
+    verifies_go_on_while_the_store_fails(Fault::Silence, "store_timeout", "the store did not answer in time");
+}
+
+#[test]
+fn verifies_go_on_while_the_store_is_slow_and_what_it_brings_is_taken() {
+    let object = StoredObject::new();
+    object.put(document(5, &["key_old"]));
+    let proxy = object.proxy();
+    let service = object.settings_through(&proxy).start();
+    service.wait_until_ready();
+    proxy.set(Fault::Delay(Duration::from_millis(500)));
+    object.put(document(6, &["key_old", "key_new"]));
+    let asking = Asking::start(service.address(), |answer| *answer == good_answer("key_old").1);
+    assert_eq!(service.refresh().1["keys_loaded"], 2);
+    asking.stop();
+    assert_eq!(service.verify(&secret_of("key_new")), good_answer("key_new"));
+}
+
+#[test]
+fn verifies_go_on_while_the_store_breaks_off() {
+    verifies_go_on_while_the_store_fails(Fault::CutBody, "object_incomplete", "the object arrived incomplete");
+}
+
+#[test]
+fn verifies_go_on_while_the_store_forbids_access() {
+    let fault = Fault::Status(403, "AccessDenied");
+    verifies_go_on_while_the_store_fails(fault, "store_forbidden", "the store refused access");
+}
+
+#[test]
+fn verifies_go_on_while_the_store_answers_with_errors() {
+    for fault in [
+        Fault::Status(500, "InternalError"),
+        Fault::Status(503, "SlowDown"),
+        Fault::Html,
+    ] {
+        verifies_go_on_while_the_store_fails(fault, "store_failed", "the store answered with an error");
+    }
+}
+
+#[test]
+fn verifies_go_on_while_the_bucket_is_gone() {
+    let fault = Fault::Status(404, "NoSuchBucket");
+    verifies_go_on_while_the_store_fails(fault, "bucket_missing", "the bucket does not exist");
+}
