@@ -200,7 +200,9 @@ fn an_object_of_300_mb_changes_nothing_whatever_the_cap() {
         (with_cap("64MiB"), "the object is larger than MAX_DOCUMENT_BYTES"),
         (with_cap("512MiB"), "the object is not JSON"),
     ];
-    services.iter().for_each(|(service, _)| service.wait_until_ready());
+    for (service, _) in &services {
+        service.wait_until_ready();
+    }
     python::fill(&object, 300_000_000);
     for (service, sentence) in &services {
         let asking = Asking::start(service.address(), |answer| *answer == good_answer("key_old").1);
