@@ -21,14 +21,7 @@ use heare_auth::{
     },
 };
 use serde_json::Value;
-use std::{
-    collections::BTreeSet,
-    io::Write,
-    path::Path,
-    process::{Command, Stdio},
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, sync::Arc, time::Duration};
 
 const STORAGE_SECRET: &str = "a storage secret";
 /// As `json.dumps(indent=2)` of the Python service lays it out, with one key whose secret is in plain text.
@@ -434,77 +427,4 @@ async fn a_migration_of_an_empty_store_leaves_it_empty() {
         .await
         .expect("nothing to do");
     assert_eq!(seaweed.object(&key).await, None);
-}
-
-const PYTHON_WRITES: &str = "
-import base64, hashlib, os, sys, boto3
-from botocore.config import Config
-from cryptography.fernet import Fernet
-document, secret = sys.stdin.buffer.read(), sys.argv[1]
-fernet = Fernet(base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest()))
-body = b'HEARE_ENCRYPTED_V1:' + fernet.encrypt(document) if secret else document
-s3 = boto3.client('s3', region_name='us-east-1', config=Config(s3={'addressing_style': 'path'}))
-s3.put_object(Bucket=os.environ['S3_BUCKET'], Key=os.environ['S3_KEY'], Body=body)
-";
-
-const PYTHON_READS: &str = "
-import base64, hashlib, os, sys, boto3
-from botocore.config import Config
-from cryptography.fernet import Fernet
-secret = sys.argv[1]
-fernet = Fernet(base64.urlsafe_b64encode(hashlib.sha256(secret.encode()).digest()))
-s3 = boto3.client('s3', region_name='us-east-1', config=Config(s3={'addressing_style': 'path'}))
-answer = s3.get_object(Bucket=os.environ['S3_BUCKET'], Key=os.environ['S3_KEY'])
-body, header = answer['Body'].read(), b'HEARE_ENCRYPTED_V1:'
-assert body.startswith(header) == bool(secret)
-assert answer['ContentType'] == ('application/octet-stream' if secret else 'application/json')
-sys.stdout.buffer.write(fernet.decrypt(body[len(header):]) if secret else body)
-";
-
-fn python(script: &str, storage_secret: &str, key: &str, input: &[u8]) -> Vec<u8> {
-    let seaweed = Seaweed::get();
-    let mut command = Command::new(Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/venv/bin/python"));
-    command
-        .args(["-c", script, storage_secret])
-        .envs(seaweed.environment(seaweed.address(), key));
-    let mut process = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("scripts/setup installs it");
-    process
-        .stdin
-        .take()
-        .expect("a pipe")
-        .write_all(input)
-        .expect("it reads");
-    let output = process.wait_with_output().expect("it ends");
-    assert!(output.status.success());
-    output.stdout
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn documents_are_exchanged_with_python_and_keep_no_secret() {
-    let seaweed = Seaweed::get();
-    for storage_secret in ["", STORAGE_SECRET] {
-        // SeaweedFS takes the type from a `.json` at the end when it was told that the object is plain bytes.
-        let key = seaweed.fresh_key().replace(".json", "");
-        let envelope = if storage_secret.is_empty() { plain() } else { sealing() };
-        python(PYTHON_WRITES, storage_secret, &key, PYTHON_DOCUMENT.as_bytes());
-        let store = seaweed.store(seaweed.address(), &key);
-        let committed = commit(&store, &envelope, &create("key_new"), &Clock::default(), false).await;
-        assert_eq!(committed.expect("the change is made").applied.sealed, 1);
-        let seen_by_python = python(PYTHON_READS, storage_secret, &key, b"");
-        assert_eq!(ids(&seen_by_python), ["key_old", "key_new"]);
-        let document: Value = serde_json::from_slice(&seen_by_python).expect("JSON");
-        assert_eq!(
-            document["keys"][0]["secret_hash"],
-            Digest::of("sec_plain_text").to_string()
-        );
-        assert!(
-            !String::from_utf8(seen_by_python)
-                .expect("text")
-                .contains("sec_plain_text")
-        );
-    }
 }

@@ -2,8 +2,6 @@
 
 use std::{
     io::{self, ErrorKind, Read, Write},
-    path::PathBuf,
-    process::{Command, Stdio},
     sync::{Arc, Mutex},
     thread,
     time::Duration,
@@ -19,6 +17,8 @@ use heare_auth::{
     },
 };
 use serde_json::Value;
+
+use crate::support::bunyan;
 
 /// Longer than any flush takes that succeeds.
 const ENOUGH: Duration = Duration::from_secs(30);
@@ -223,17 +223,7 @@ fn an_absent_user_agent_is_unknown() {
 fn the_bunyan_tool_reads_every_line() {
     let kept = Kept::default();
     log_one_of_each(&queue_to(&kept), LogLevel::Trace);
-    let bunyan = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".tools/node_modules/.bin/bunyan");
-    let mut process = Command::new(bunyan)
-        .args(["--strict", "-o", "bunyan"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("scripts/setup has installed bunyan");
-    process.stdin.take().unwrap().write_all(kept.text().as_bytes()).unwrap();
-    let output = process.wait_with_output().unwrap();
-    let read = String::from_utf8(output.stdout).unwrap();
-    let read: Vec<Value> = read.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let read = bunyan::accepted(&kept.lines());
     assert_eq!(read, kept.records());
 }
 

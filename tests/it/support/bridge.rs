@@ -4,7 +4,6 @@ use std::{
     collections::BTreeMap,
     io::{BufRead, BufReader, Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket},
-    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
         Arc, Mutex,
@@ -16,17 +15,10 @@ use std::{
 
 use serde_json::Value;
 
-use super::ports::free_port;
+use super::{ports::free_port, tool};
 
 /// How long a test waits for what must come. Only a failing test waits this long.
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A program of the repository's own Python environment.
-pub fn python_tool(name: &str) -> PathBuf {
-    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-        .join(".tools/venv/bin")
-        .join(name)
-}
 
 /// The real bridge. It takes udp and tcp on one port and posts what it has added up to an `HttpReceiver`.
 pub struct StatsServer {
@@ -44,7 +36,7 @@ impl StatsServer {
 
     fn try_start(receiver: SocketAddr) -> Option<Self> {
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
-        let mut process = Command::new(python_tool("heare-stats-server"))
+        let mut process = Command::new(tool("venv/bin/heare-stats-server"))
             .env("LISTEN_HOST", "127.0.0.1")
             .env("LISTEN_PORT", address.port().to_string())
             .env("REMOTE_HOST", receiver.ip().to_string())

@@ -1,18 +1,17 @@
 //! The npm `bunyan` tool as the judge of log lines, and `jq` as their reader.
 
+use super::tool;
 use serde_json::Value;
 use std::{
     ffi::OsStr,
     io::Write,
-    path::PathBuf,
     process::{Command, Stdio},
     thread,
 };
 
 /// The records that the tool takes in its strict mode, which passes over every line that is no bunyan record.
 pub fn accepted(lines: &[String]) -> Vec<Value> {
-    let tool = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(".tools/node_modules/.bin/bunyan");
-    filtered(tool, &["--strict", "-o", "bunyan"], lines)
+    filtered(tool("node_modules/.bin/bunyan"), &["--strict", "-o", "bunyan"], lines)
 }
 
 /// What a `jq` recipe makes of the lines.

@@ -17,7 +17,21 @@ pub mod service;
 pub mod settings;
 pub mod stored_object;
 
-use std::time::Duration;
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
 
 /// How long anything awaited may take before a test gives up on it: generous, as nothing is ever expected to need it.
 pub const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A program that `scripts/setup` installs, by its path below `.tools`.
+pub fn tool(path: &str) -> PathBuf {
+    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools").join(path);
+    assert!(
+        program.exists(),
+        "scripts/setup installs what is missing: {}",
+        program.display()
+    );
+    program
+}

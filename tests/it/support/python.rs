@@ -1,10 +1,9 @@
 //! What Python does with an object: as the Python service did, with the same libraries, the same calls, the same bytes.
 
-use super::stored_object::StoredObject;
+use super::{stored_object::StoredObject, tool};
 use serde_json::Value;
 use std::{
     io::Write,
-    path::Path,
     process::{Command, Stdio},
 };
 
@@ -57,8 +56,7 @@ pub fn read(object: &StoredObject, storage_secret: Option<&str>) -> String {
 }
 
 fn run(script: &str, object: &StoredObject, storage_secret: Option<&str>, input: &[u8]) -> Vec<u8> {
-    let python = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/venv/bin/python");
-    let mut command = Command::new(python);
+    let mut command = Command::new(tool("venv/bin/python"));
     command
         .args(["-c", script])
         .env_remove("STORAGE_SECRET")

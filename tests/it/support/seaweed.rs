@@ -1,5 +1,6 @@
 //! A real S3 server (`SeaweedFS`), started when the first test asks for it, gone with the test process.
 
+use super::tool;
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_s3::{
     Client,
@@ -128,12 +129,7 @@ impl Seaweed {
     }
 
     fn start(signed: bool) -> Self {
-        let weed = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools/venv/bin/weed");
-        assert!(
-            weed.exists(),
-            "scripts/setup installs SeaweedFS: {} is missing",
-            weed.display()
-        );
+        let weed = tool("venv/bin/weed");
         let port = free_ports();
         let directory = tempfile::Builder::new()
             .prefix("heare-auth-weed-")
