@@ -1,6 +1,7 @@
 //! `create`, `delete` and `migrate`: the commands that change the stored document.
 
 use std::{
+    borrow::Cow,
     io::{self, BufRead},
     process::ExitCode,
 };
@@ -37,7 +38,7 @@ struct CreatedKey<'a> {
     secret_type: &'static str,
     created_at: String,
     expires_at: Option<String>,
-    metadata: &'a RawValue,
+    metadata: Cow<'a, RawValue>,
     sealed: usize,
     refresh: RefreshOutcome,
 }
@@ -102,7 +103,7 @@ pub async fn create(mut args: Args) -> Result<ExitCode, Failure> {
         secret_type: secret_type.word(),
         created_at: now.to_string(),
         expires_at: expires.map(|expires| expires.to_string()),
-        metadata: &key.metadata,
+        metadata: record::on_one_line(&key.metadata),
         sealed: committed.applied.sealed,
         refresh: RefreshOutcome::Skipped(()),
     };

@@ -107,7 +107,7 @@ fn defective(raw: &RawValue, defect: &'static str) -> Record<'static> {
 }
 
 /// The same JSON without line breaks, which cannot stand inside its texts.
-fn on_one_line(json: &RawValue) -> Cow<'_, RawValue> {
+pub fn on_one_line(json: &RawValue) -> Cow<'_, RawValue> {
     let breaks = ['\n', '\r'];
     if !json.get().contains(breaks) {
         return Cow::Borrowed(json);
