@@ -5,6 +5,8 @@ pub mod commit;
 pub mod file;
 pub mod s3;
 
+use std::fmt;
+
 use bytes::Bytes;
 
 use self::{file::FileStore, s3::S3Store};
@@ -15,7 +17,6 @@ use crate::config::{Location, StoreConfig};
 pub struct Version(pub String);
 
 /// The answer to a read.
-#[derive(Debug)]
 pub enum Fetched {
     Unchanged,
     /// The bucket or directory answers, and has no such object.
@@ -24,6 +25,21 @@ pub enum Fetched {
         version: Version,
         bytes: Bytes,
     },
+}
+
+/// An object may carry plaintext secrets, so what it holds is not shown.
+impl fmt::Debug for Fetched {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unchanged => f.write_str("Unchanged"),
+            Self::Missing => f.write_str("Missing"),
+            Self::Object { version, bytes } => f
+                .debug_struct("Object")
+                .field("version", version)
+                .field("length", &bytes.len())
+                .finish_non_exhaustive(),
+        }
+    }
 }
 
 /// What must be true of the stored object for a write to happen.
@@ -129,5 +145,22 @@ impl Store {
             Self::S3(store) => store.location(),
             Self::File(store) => store.location(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_nothing_of_an_object() {
+        let fetched = Fetched::Object {
+            version: Version("v1".to_owned()),
+            bytes: Bytes::from_static(br#"{"keys":[{"secret":"sec_private"}]}"#),
+        };
+        assert_eq!(
+            format!("{fetched:?}"),
+            r#"Object { version: Version("v1"), length: 35, .. }"#
+        );
     }
 }
