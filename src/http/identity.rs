@@ -7,6 +7,8 @@ use std::{
 
 use hyper::{HeaderMap, header::USER_AGENT};
 
+use crate::core::secret::shown_prefix;
+
 /// The most characters of a caller's own request id.
 const MAX_ID: usize = 64;
 /// The most bytes of a user agent that are worth a log line.
@@ -49,7 +51,7 @@ impl RequestId<'_> {
     }
 }
 
-/// `X-Request-Id` when it is 1 to 64 of `[A-Za-z0-9._-]`, else a new one.
+/// `X-Request-Id` when it is 1 to 64 of `[A-Za-z0-9._-]` and no secret in the wrong place, else a new one.
 pub fn request_id<'a>(headers: &'a HeaderMap, ids: &RequestIds) -> RequestId<'a> {
     let sent = headers
         .get("x-request-id")
@@ -60,6 +62,7 @@ pub fn request_id<'a>(headers: &'a HeaderMap, ids: &RequestIds) -> RequestId<'a>
 
 fn is_request_id(id: &str) -> bool {
     (1..=MAX_ID).contains(&id.len())
+        && shown_prefix(id) == "***"
         && id
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
@@ -113,6 +116,7 @@ mod tests {
             ("a b", false),
             ("é", false),
             ("\"", false),
+            ("sec_0001vDmowg2tzwvpaFL", false),
             (&long, false),
         ] {
             let headers = headers("x-request-id", sent);
