@@ -13,6 +13,13 @@ impl Config {
         {
             return Err(wrong("DATA_DIR", "must be a directory, and there is something else"));
         }
+        if let (Some(snapshot), Location::File { path }) = (&self.snapshot_path, &self.store.location)
+            && is_same_file(snapshot, path)
+        {
+            // The snapshot would be written without looking at what others wrote.
+            let problem = "must be another file than the stored document in DATA_DIR";
+            return Err(wrong("SNAPSHOT_PATH", problem));
+        }
         match &self.snapshot_path {
             Some(path) if path.is_dir() => Err(wrong("SNAPSHOT_PATH", "must be a file, and there is a directory")),
             Some(path) if is_obstructed(path.parent()) => Err(wrong(
@@ -22,6 +29,16 @@ impl Config {
             Some(_) | None => Ok(()),
         }
     }
+}
+
+/// Also when one of them is written differently, as far as their directories exist.
+fn is_same_file(one: &Path, other: &Path) -> bool {
+    let real = |path: &Path| {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new(".")).canonicalize().ok()?;
+        Some(directory.join(path.file_name()?))
+    };
+    one == other || real(one).is_some_and(|one| Some(one) == real(other))
 }
 
 /// Whether the path, or the part of it that exists, is no directory.
@@ -64,6 +81,33 @@ mod tests {
                 refused.then_some(variable),
                 "{}",
                 path.display()
+            );
+        }
+    }
+
+    #[test]
+    fn a_snapshot_must_not_replace_the_stored_document() {
+        let home = tempfile::tempdir().unwrap();
+        let linked = home.path().join("linked");
+        std::os::unix::fs::symlink(home.path(), &linked).unwrap();
+        for (snapshot, refused) in [
+            (home.path().join("keys.json"), true),
+            (home.path().join("../keys.json"), false),
+            (linked.join("keys.json"), true),
+            (home.path().join("snapshot.json"), false),
+            (home.path().join("new/keys.json"), false),
+        ] {
+            let config = Config::from_lookup(&|name| match name {
+                "DATA_DIR" => Some(home.path().to_str().unwrap().to_owned()),
+                "SNAPSHOT_PATH" => Some(snapshot.to_str().unwrap().to_owned()),
+                _ => None,
+            });
+            let error = config.unwrap().check_paths().err();
+            assert_eq!(
+                error.map(|error| error.variable),
+                refused.then_some("SNAPSHOT_PATH"),
+                "{}",
+                snapshot.display()
             );
         }
     }
