@@ -42,6 +42,8 @@ pub fn serve(args: Args) -> Result<ExitCode, Failure> {
     let settings = args.environment()?;
     let config = Config::from_lookup(&|name| settings.get(name))?;
     config.check_paths()?;
+    // It does not call this itself, but a command in the same container will.
+    settings.refresh_url()?;
     let telemetry = start_log(&config)?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()

@@ -238,10 +238,11 @@ const WRONG: &[(&str, &str)] = &[
     ("DEST_PORT", "m4rk3r"),
     ("DEST_PORT", ""),
     ("PREFIX", "m4rk3r:1|c"),
+    ("REFRESH_URL", "m4rk3r"),
 ];
 
-/// Any text is a good value of these, or `serve` does not read them.
-const NEVER_WRONG: [&str; 4] = ["S3_KEY", "STORAGE_SECRET", "SECRET", "REFRESH_URL"];
+/// Any text is a good value of these.
+const NEVER_WRONG: [&str; 3] = ["S3_KEY", "STORAGE_SECRET", "SECRET"];
 
 /// Settings with which `serve` would start, and under which each setting above matters.
 fn right_settings(variable: &str) -> Settings {
