@@ -62,6 +62,7 @@ pub struct Answer {
     pub status: StatusCode,
     /// `Null` when the body was no JSON.
     pub json: Value,
+    pub body: Bytes,
 }
 
 impl Answer {
@@ -142,7 +143,11 @@ where
         .map_err(|_| CallError::BrokeOff(url.clone()))?
         .to_bytes();
     let json = serde_json::from_slice(&bytes).unwrap_or_default();
-    Ok(Answer { status, json })
+    Ok(Answer {
+        status,
+        json,
+        body: bytes,
+    })
 }
 
 #[cfg(test)]

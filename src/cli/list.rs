@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, process::ExitCode};
 
 use serde::Serialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use super::{
     args::Args,
@@ -71,7 +71,7 @@ pub async fn show(mut args: Args) -> Result<ExitCode, Failure> {
         let rule = "━".repeat(SHOW_WIDTH);
         format!(
             "API Key Details:\n{rule}\n{}{rule}\n\n⚠️  The secret is not shown for security reasons.\n",
-            block(&record, pretty)
+            block(&record, output::indented)
         )
     })?;
     Ok(ExitCode::SUCCESS)
@@ -110,7 +110,7 @@ fn row(record: &Record<'_>) -> [String; 3] {
 
 fn details(records: &[Record<'_>]) -> String {
     let rule = "━".repeat(DETAILED_WIDTH);
-    let blocks: Vec<String> = records.iter().map(|record| block(record, plain)).collect();
+    let blocks: Vec<String> = records.iter().map(|record| block(record, output::compact)).collect();
     format!(
         "API Keys (Detailed):\n{rule}\n{}{rule}\n{}",
         blocks.join("\n"),
@@ -154,18 +154,4 @@ fn block(record: &Record<'_>, metadata_form: fn(&RawValue) -> String) -> String 
         writeln!(block, "{:<13}{value}", format!("{label}:")).expect("a String takes everything");
     }
     block
-}
-
-/// On one line, however the document is laid out.
-fn plain(metadata: &RawValue) -> String {
-    shown(&parsed(metadata).to_string())
-}
-
-fn pretty(metadata: &RawValue) -> String {
-    let lines = format!("{:#}", parsed(metadata));
-    lines.lines().map(shown).collect::<Vec<_>>().join("\n")
-}
-
-fn parsed(metadata: &RawValue) -> Value {
-    serde_json::from_str(metadata.get()).unwrap_or_default()
 }

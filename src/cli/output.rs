@@ -7,6 +7,7 @@ use std::{
 };
 
 use serde::Serialize;
+use serde_json::value::RawValue;
 
 use super::failure::Failure;
 
@@ -32,6 +33,52 @@ pub fn json_line(value: &impl Serialize) -> String {
     let mut line = serde_json::to_string(value).expect("texts, numbers and JSON values are always JSON");
     line.push('\n');
     line
+}
+
+/// Somebody's JSON on one line, for people: every member, number and escape as it was written.
+pub fn compact(json: &RawValue) -> String {
+    shown(&laid_out(json.get(), ":", |_| String::new()))
+}
+
+/// The same, one member a line.
+pub fn indented(json: &RawValue) -> String {
+    let text = laid_out(json.get(), ": ", |depth| format!("\n{}", "  ".repeat(depth)));
+    text.lines().map(shown).collect::<Vec<_>>().join("\n")
+}
+
+/// White space between tokens is replaced by what `line_break` gives for a depth, and by `colon`.
+fn laid_out(json: &str, colon: &str, line_break: impl Fn(usize) -> String) -> String {
+    let mut text = String::with_capacity(json.len());
+    let (mut depth, mut just_opened, mut in_string, mut escaped) = (0_usize, false, false, false);
+    for character in json.chars() {
+        if in_string {
+            text.push(character);
+            in_string = escaped || character != '"';
+            escaped = !escaped && character == '\\';
+            continue;
+        }
+        if character.is_ascii_whitespace() {
+            continue;
+        }
+        let closes = matches!(character, '}' | ']');
+        depth = depth.saturating_sub(usize::from(closes));
+        // An empty object or list stays in one piece.
+        if just_opened != closes {
+            text.push_str(&line_break(depth));
+        }
+        just_opened = matches!(character, '{' | '[');
+        depth += usize::from(just_opened);
+        in_string = character == '"';
+        match character {
+            ':' => text.push_str(colon),
+            ',' => {
+                text.push(',');
+                text.push_str(&line_break(depth));
+            }
+            _ => text.push(character),
+        }
+    }
+    text
 }
 
 /// Writes to stderr. There is nobody to tell when that fails.
@@ -61,6 +108,34 @@ pub fn steers(character: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn json_is_laid_out_anew_and_otherwise_kept_to_the_letter() {
+        let json = r#" { "z" : 1.50, "a":[ 12345678901234567890123 ,{ }, [], "x \" , \\",-1e9 ],"n":{"b":null}} "#;
+        let json: Box<RawValue> = serde_json::from_str(json).unwrap();
+        let line = r#"{"z":1.50,"a":[12345678901234567890123,{},[],"x \" , \\",-1e9],"n":{"b":null}}"#;
+        assert_eq!(compact(&json), line);
+        let lines = r#"{
+  "z": 1.50,
+  "a": [
+    12345678901234567890123,
+    {},
+    [],
+    "x \" , \\",
+    -1e9
+  ],
+  "n": {
+    "b": null
+  }
+}"#;
+        assert_eq!(indented(&json), lines);
+    }
+
+    #[test]
+    fn json_with_a_text_that_steers_is_made_harmless() {
+        let json: Box<RawValue> = serde_json::from_str("{\"a\":\"x\u{202e}y\"}").unwrap();
+        assert_eq!(compact(&json), "{\"a\":\"x\\u{202e}y\"}");
+    }
 
     #[test]
     fn what_would_steer_a_terminal_is_written_out() {

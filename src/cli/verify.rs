@@ -6,8 +6,8 @@ use std::{
 };
 
 use hyper::StatusCode;
-use serde::Serialize;
-use serde_json::Value;
+use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use zeroize::Zeroizing;
 
 use super::{
@@ -15,6 +15,7 @@ use super::{
     client::{self, Url},
     failure::{FAILED, Failure},
     output::{self, note, shown},
+    record::on_one_line,
     service::refusal,
     store::DocumentStore,
 };
@@ -31,7 +32,7 @@ struct Verdict {
     #[serde(skip_serializing_if = "Option::is_none")]
     name: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<Value>,
+    metadata: Option<Box<RawValue>>,
 }
 
 pub async fn verify(mut args: Args) -> Result<ExitCode, Failure> {
@@ -110,7 +111,7 @@ async fn from_service(url: &Url, secret: &Secret) -> Result<Verdict, Failure> {
             code: None,
             key_id: text("key_id"),
             name: text("name"),
-            metadata: answer.json.get("metadata").cloned(),
+            metadata: metadata_in(&answer.body),
         }),
         StatusCode::FORBIDDEN if denied => Ok(refused(text("code").as_deref().unwrap_or("invalid"))),
         _ => Err(Failure::Failed(refusal(&answer))),
@@ -128,9 +129,20 @@ async fn from_store(settings: &Settings, secret: &Secret) -> Result<Verdict, Fai
             code: None,
             key_id: unescaped(entry.id),
             name: unescaped(entry.name),
-            metadata: serde_json::from_str(entry.metadata).ok(),
+            metadata: RawValue::from_string(entry.metadata.to_owned()).ok(),
         },
     })
+}
+
+/// Numbers and the order of members are the key's own, so they are not read.
+#[derive(Deserialize)]
+struct WithMetadata {
+    metadata: Box<RawValue>,
+}
+
+fn metadata_in(answer: &[u8]) -> Option<Box<RawValue>> {
+    let answer: WithMetadata = serde_json::from_slice(answer).ok()?;
+    Some(on_one_line(&answer.metadata).into_owned())
 }
 
 fn refused(code: &str) -> Verdict {
@@ -150,11 +162,11 @@ fn lines(verdict: &Verdict) -> String {
         return format!("✗ Not valid: {}\n", shown(verdict.code.as_deref().unwrap_or("invalid")));
     }
     let text = |member: &Option<String>| shown(member.as_deref().unwrap_or("-"));
-    let metadata = verdict.metadata.as_ref().unwrap_or(&Value::Null);
+    let metadata = verdict.metadata.as_deref().unwrap_or(RawValue::NULL);
     format!(
         "✓ Valid\n  ID:          {}\n  Name:        {}\n  Metadata:    {}\n",
         text(&verdict.key_id),
         text(&verdict.name),
-        shown(&metadata.to_string()),
+        output::compact(metadata),
     )
 }

@@ -111,7 +111,15 @@ fn what_a_service_answers_cannot_steer_the_terminal() {
 fn json_stays_one_line_whatever_the_metadata_is_laid_out_like() {
     let settings = Settings::file_store();
     let metadata = "{\n  \"z\": 1,\r\n  \"a\": [\"x  y\\n\"]\n}";
-    let arguments = ["create", "--name", "a", "--metadata", metadata, "--no-refresh", "--json"];
+    let arguments = [
+        "create",
+        "--name",
+        "a",
+        "--metadata",
+        metadata,
+        "--no-refresh",
+        "--json",
+    ];
     let said = run(&settings, &arguments).done();
     assert_eq!(said.stdout.lines().count(), 1, "{}", said.stdout);
     assert_eq!(said.json()["metadata"], json!({"z": 1, "a": ["x  y\n"]}));

@@ -1,6 +1,6 @@
 //! `list` and `show`.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{create, id_of, run};
 use crate::support::service::Settings;
@@ -8,7 +8,7 @@ use crate::support::service::Settings;
 /// Good, expired, revoked, defective in three ways, and one whose name would steer a terminal.
 const MIXED: &str = r#"{"keys":[
  {"id":"key_good","secret":"sec_hidden1","name":"Production API","created_at":"2024-01-20T10:30:00Z","metadata":{ "b" : 1,
-   "a" : [2.0] }},
+   "a" : [2.50, 12345678901234567890123] }},
  {"id":"key_expired","secret":"sec_hidden2","name":"Staging API","created_at":"2024-01-20T23:30:00-02:00","expires_at":"2020-01-01"},
  {"id":"key_revoked","secret":"sec_hidden3","name":"Revoked","created_at":"2024-01-20","revoked_at":"2024-01-21T00:00:00Z"},
  {"id":"key_baddate","secret":"sec_hidden4","name":"Bad date","created_at":"yesterday","expires_at":"soon"},
@@ -77,7 +77,7 @@ fn detailed_shows_everything_but_secrets() {
     for flag in ["--detailed", "-d"] {
         let text = run(&settings, &["list", flag]).done().stdout;
         let first = "Name:        Production API\nKey ID:      key_good\nSecret Type: shared_secret\nCreated:     2024-01-20T10:30:00Z\n\
-                     Updated:     Never\nExpires:     Never\nMetadata:    {\"a\":[2.0],\"b\":1}\n\
+                     Updated:     Never\nExpires:     Never\nMetadata:    {\"b\":1,\"a\":[2.50,12345678901234567890123]}\n\
                      Stored as:   plaintext ('heare-auth migrate' stores a digest instead)\n\nName:        Staging API\n";
         assert!(
             text.starts_with(&format!("API Keys (Detailed):\n{}\n{first}", "━".repeat(120))),
@@ -99,9 +99,10 @@ fn list_as_json_has_stable_members() {
     let list = run(&mixed(), &["list", "--json"]).done().json();
     assert_eq!((&list["total"], &list["defective"]), (&json!(8), &json!(4)));
     let keys = &list["keys"];
+    let metadata: Value = serde_json::from_str(r#"{"b":1,"a":[2.50,12345678901234567890123]}"#).unwrap();
     let good = json!({
         "id": "key_good", "name": "Production API", "secret_type": "shared_secret", "created_at": "2024-01-20T10:30:00Z",
-        "updated_at": null, "expires_at": null, "metadata": {"b": 1, "a": [2.0]}, "status": "good", "defect": null, "plaintext": true,
+        "updated_at": null, "expires_at": null, "metadata": metadata, "status": "good", "defect": null, "plaintext": true,
     });
     assert_eq!(keys[0], good);
     assert_eq!(
@@ -128,7 +129,7 @@ fn show_shows_one_key_without_its_secret() {
     let expected = format!(
         "API Key Details:\n{rule}\nName:        Production API\nKey ID:      key_good\nSecret Type: shared_secret\n\
          Created:     2024-01-20T10:30:00Z\nUpdated:     Never\nExpires:     Never\n\
-         Metadata:    {{\n  \"a\": [\n    2.0\n  ],\n  \"b\": 1\n}}\n\
+         Metadata:    {{\n  \"b\": 1,\n  \"a\": [\n    2.50,\n    12345678901234567890123\n  ]\n}}\n\
          Stored as:   plaintext ('heare-auth migrate' stores a digest instead)\n{rule}\n\n\
          ⚠️  The secret is not shown for security reasons.\n"
     );

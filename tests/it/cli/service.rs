@@ -76,7 +76,7 @@ fn verify_answers_alike_from_the_service_and_from_the_store() {
         "--name",
         "quo\"te é",
         "--metadata",
-        r#"{"env":"prod"}"#,
+        r#"{"env":"prod","a":2.50}"#,
     ];
     let key = run(&settings, &arguments).done().json();
     let expired = run(
@@ -86,7 +86,7 @@ fn verify_answers_alike_from_the_service_and_from_the_store() {
     .done()
     .json();
     let good = format!(
-        "✓ Valid\n  ID:          {}\n  Name:        quo\"te é\n  Metadata:    {{\"env\":\"prod\"}}\n",
+        "✓ Valid\n  ID:          {}\n  Name:        quo\"te é\n  Metadata:    {{\"env\":\"prod\",\"a\":2.50}}\n",
         id_of(&key)
     );
 
@@ -95,7 +95,7 @@ fn verify_answers_alike_from_the_service_and_from_the_store() {
             key["secret"].as_str().unwrap(),
             0,
             good.as_str(),
-            json!({"valid": true, "key_id": key["id"], "name": "quo\"te é", "metadata": {"env": "prod"}}),
+            json!({"valid": true, "key_id": key["id"], "name": "quo\"te é", "metadata": key["metadata"]}),
         ),
         (
             "sec_0001nobodys",
