@@ -27,3 +27,23 @@ impl Clock {
         i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_set_back_does_not_take_time_back() {
+        let clock = Clock::default();
+        let seen = Clock::wall_micros() / 1000 + 3_600_000;
+        clock.latest_ms.store(seen, Ordering::Relaxed);
+        assert_eq!(clock.now(), Timestamp::from_millis(seen));
+    }
+
+    #[test]
+    fn time_goes_on_with_the_wall_clock() {
+        let clock = Clock::default();
+        let before = Clock::wall_micros() / 1000;
+        assert!(clock.now().as_millis() >= before);
+    }
+}
