@@ -159,6 +159,21 @@ fn every_setting_event_metric_route_and_reason_is_in_usage() {
     for name in heare_auth::telemetry::metrics::Metrics::names() {
         expect("metric", &format!("heare-auth.{name}"));
     }
+    for defect in heare_auth::core::key::Defect::ALL {
+        expect("defect", defect.word());
+    }
+    for malformed in heare_auth::core::request::Malformed::ALL {
+        expect("type of a 422", malformed.kind());
+    }
+    for reason in heare_auth::http::local::NotLocal::ALL {
+        expect("reason of a rejection", reason.word());
+    }
+    for room in ["store", "loader"] {
+        let text = std::fs::read_to_string(root().join(format!("src/{room}/mod.rs"))).expect("the room is there");
+        for word in text.lines().flat_map(|line| quoted_after(line, "=> \"")) {
+            expect("error", word);
+        }
+    }
     for (path, text) in sources() {
         for (_, line) in code_lines(&text) {
             for event in quoted_after(line, "event = \"") {
@@ -167,6 +182,29 @@ fn every_setting_event_metric_route_and_reason_is_in_usage() {
         }
     }
     assert!(missing.is_empty(), "not in USAGE.md: {missing:#?}");
+}
+
+#[test]
+fn every_option_is_in_usage() {
+    let usage = std::fs::read_to_string(root().join("USAGE.md")).expect("USAGE.md is there");
+    let mut options = BTreeMap::new();
+    for entry in std::fs::read_dir(root().join("tests/it/snapshots")).expect("the help's snapshots are there") {
+        let path = entry.expect("a readable entry").path();
+        let help = std::fs::read_to_string(&path).expect("help is text");
+        let is_inside = |c: char| c == '-' || c.is_ascii_lowercase();
+        for word in help
+            .split(|c| !is_inside(c))
+            .filter(|word| word.starts_with("--") && word.len() > 3)
+        {
+            options.insert(word.to_owned(), path.display().to_string());
+        }
+    }
+    assert!(
+        options.contains_key("--allow-older"),
+        "the options were found: {options:?}"
+    );
+    options.retain(|option, _| !usage.contains(option.as_str()));
+    assert!(options.is_empty(), "not in USAGE.md: {options:#?}");
 }
 
 #[test]
