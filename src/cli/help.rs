@@ -319,14 +319,17 @@ const DOCTOR: Page = Page {
 };
 
 const HEALTH: Page = Page {
-    arguments: "[--ready]",
+    arguments: "[OPTIONS]",
     about: "ask the service on this host whether it answers (a container's health check)",
     groups: &[Group {
         title: "Options",
-        lines: &[(
-            "--ready",
-            "also fail until a document has been loaded, and while stopping",
-        )],
+        lines: &[
+            (
+                "--ready",
+                "also fail until a document has been loaded, and while stopping",
+            ),
+            JSON,
+        ],
     }],
-    json: None,
+    json: Some("what the service answered to GET /health, or with --ready to GET /ready"),
 };

@@ -140,6 +140,7 @@ impl RefreshOutcome {
 
 /// The container's health check: asks the service in the same container, by the same `HOST` and `PORT`.
 pub async fn health(mut args: Args) -> Result<ExitCode, Failure> {
+    let json = args.contains("--json");
     let route = if args.contains("--ready") { "ready" } else { "health" };
     let settings = args.environment()?;
     let address = reachable(config::listen_address(&|name| settings.get(name))?);
@@ -151,6 +152,7 @@ pub async fn health(mut args: Args) -> Result<ExitCode, Failure> {
         return Err(Failure::Failed(refusal(&answer)));
     }
     output::answer(&match answer.json["keys_count"].as_u64() {
+        _ if json => output::json_line(&answer.json),
         Some(keys) => format!("✓ Service answers - {keys} keys loaded\n"),
         None => "✓ Service answers\n".to_owned(),
     })?;

@@ -155,6 +155,13 @@ fn health_asks_the_service_on_this_host() {
             "✓ Service answers - 0 keys loaded\n"
         );
     }
+    let health = run(&settings, &["health", "--json"]).done();
+    assert_eq!(health.json(), json!({"status": "ok", "keys_count": 0}));
+    let ready = run(&settings, &["health", "--ready", "--json"]).done();
+    assert_eq!(
+        (ready.stdout.lines().count(), &ready.json()["status"]),
+        (1, &json!("ready"))
+    );
 }
 
 fn statuses(doctor: &Value) -> Vec<(&str, &str)> {
