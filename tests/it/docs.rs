@@ -215,8 +215,14 @@ fn kind(word: &str) -> Option<&'static str> {
         _ if word.len() >= 20 && word.starts_with("key_") => Some("<key>"),
         _ if word.len() >= 20 && word.starts_with("sec_") => Some("<secret>"),
         _ if is_time => Some("<time>"),
+        _ if is_date(word) => Some("<date>"),
         _ => None,
     }
+}
+
+fn is_date(word: &str) -> bool {
+    let shape = word.bytes().map(|byte| if byte.is_ascii_digit() { b'0' } else { byte });
+    shape.eq(*b"0000-00-00")
 }
 
 /// The line cut into runs of word characters and the characters between them.
