@@ -4,6 +4,7 @@ import http.client
 import json
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -94,9 +95,16 @@ def measure(peer: Peer, process: Process, seconds: float, secrets: Path) -> Roun
     )
 
 
-def wrk(peer: Peer, seconds: float, secrets: Path, connections: int = CONNECTIONS, pause_ms: int = 0) -> dict:
+def wrk(
+    peer: Peer,
+    seconds: float,
+    secrets: Path,
+    connections: int = CONNECTIONS,
+    pause_ms: int = 0,
+    prefix: Sequence[str] = (),
+) -> dict:
     script = Path(__file__).with_name("verify.lua")
-    command = ["taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency"]
+    command = [*prefix, "taskset", "-c", str(LOAD_CORE), "wrk", "-t1", f"-c{connections}", f"-d{seconds:g}s", "--latency"]
     command += ["-s", str(script), f"http://127.0.0.1:{peer.port}{peer.path}"]
     command += ["--", str(secrets), peer.form, str(pause_ms)]
     run = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)

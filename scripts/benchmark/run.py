@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import alone
+import faults
 import instructions
 import keys
 import report
@@ -31,10 +32,12 @@ def main() -> None:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     signal.signal(signal.SIGHUP, lambda *_: sys.exit(129))
     try:
-        outcome = run(options)
+        if options.faults is None:
+            write(run(options))
+        else:
+            write_faults(measure_faults(options))
     finally:
         stop_all()
-    write(outcome)
 
 
 def parse_options() -> argparse.Namespace:
@@ -48,13 +51,17 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--no-build", action="store_true", help="measure the binaries that are there")
     parser.add_argument("--no-instructions", action="store_true", help="leave out what valgrind counts")
     parser.add_argument("--scale", action="store_true", help="also a million keys and latency during refreshes")
+    parser.add_argument(
+        "--faults", nargs="?", const="", metavar="PART", help="only latency under faults; PART is a part of one's name"
+    )
     parser.add_argument("--list", action="store_true", help="print the names of the peers")
     options = parser.parse_args()
     if options.list:
         print("\n".join(EVERY))
         sys.exit()
     options.rounds = options.rounds or (3 if options.short else 9)
-    options.seconds = options.seconds or (3 if options.short else 5)
+    short = 3 if options.faults is None else 2
+    options.seconds = options.seconds or (short if options.short else 5)
     options.names = options.only.split(",") if options.only else SHORT if options.short else EVERY
     if unknown := set(options.names) - set(EVERY):
         parser.error(f"no such peer: {', '.join(sorted(unknown))}")
@@ -65,14 +72,7 @@ def run(options: argparse.Namespace) -> report.Outcome:
     if not options.no_build:
         build(options)
     ground = prepare(options)
-    sink = Process(
-        [sys.executable, str(ROOT / "scripts/benchmark/sink.py"), str(ground.sink_port)],
-        {},
-        ground.directory,
-        ground.directory / "sink.log",
-        LOAD_CORE,
-    )
-    wait_for_port(sink, ground.sink_port)
+    start_sink(ground)
     peers = [peer for peer in all_peers(ground) if peer.name in options.names]
     measured, counted = load(peers, ground, options)
     outcome = report.Outcome(describe(options), peers, measured, {}, {}, {}, counted)
@@ -88,6 +88,21 @@ def run(options: argparse.Namespace) -> report.Outcome:
         say("a million keys, refreshes under load")
         outcome.scale = scale.measure(ground, options)
     return outcome
+
+
+def measure_faults(options: argparse.Namespace) -> str:
+    options.names = ["heare-auth"]
+    if not options.no_build:
+        build(options)
+    ground = prepare(options)
+    start_sink(ground)
+    return faults.measure(ground, options)
+
+
+def start_sink(ground: Ground) -> None:
+    command = [sys.executable, str(ROOT / "scripts/benchmark/sink.py"), str(ground.sink_port)]
+    sink = Process(command, {}, ground.directory, ground.directory / "sink.log", LOAD_CORE)
+    wait_for_port(sink, ground.sink_port)
 
 
 def build(options: argparse.Namespace) -> None:
@@ -186,6 +201,12 @@ def write(outcome: report.Outcome) -> None:
     (RESULTS / "cpu.svg").write_text(report.plot(outcome))
     print(text)
     say(f"written: {RESULTS}/result.md, result.json, cpu.svg")
+
+
+def write_faults(table: str) -> None:
+    (RESULTS / "faults.md").write_text(table)
+    print(table)
+    say(f"written: {RESULTS}/faults.md")
 
 
 def say(what: str) -> None:

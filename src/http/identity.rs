@@ -5,7 +5,14 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use hyper::{HeaderMap, header::USER_AGENT};
+use hyper::{
+    HeaderMap,
+    header::{HeaderName, USER_AGENT},
+};
+
+/// Made once: a name given as text is read and checked anew at each look-up.
+static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 
 use crate::core::secret::shown_prefix;
 
@@ -14,7 +21,7 @@ const MAX_ID: usize = 64;
 /// The most bytes of a user agent that are worth a log line.
 const MAX_USER_AGENT: usize = 512;
 /// `00-` trace id `-` parent id `-` flags.
-const TRACEPARENT: usize = 55;
+const TRACEPARENT_LEN: usize = 55;
 
 /// Makes request ids: a random start, and a step for each.
 pub struct RequestIds(AtomicU64);
@@ -54,7 +61,7 @@ impl RequestId<'_> {
 /// `X-Request-Id` when it is 1 to 64 of `[A-Za-z0-9._-]` and no secret in the wrong place, else a new one.
 pub fn request_id<'a>(headers: &'a HeaderMap, ids: &RequestIds) -> RequestId<'a> {
     let sent = headers
-        .get("x-request-id")
+        .get(&X_REQUEST_ID)
         .and_then(|value| value.to_str().ok())
         .filter(|id| is_request_id(id));
     sent.map_or_else(|| RequestId::Made(ids.next()), RequestId::Sent)
@@ -71,14 +78,14 @@ fn is_request_id(id: &str) -> bool {
 /// `traceparent` when it has the form of W3C Trace Context.
 pub fn traceparent(headers: &HeaderMap) -> Option<&str> {
     headers
-        .get("traceparent")?
+        .get(&TRACEPARENT)?
         .to_str()
         .ok()
         .filter(|text| is_traceparent(text))
 }
 
 fn is_traceparent(text: &str) -> bool {
-    text.len() == TRACEPARENT
+    text.len() == TRACEPARENT_LEN
         && !text.starts_with("ff")
         && text.bytes().enumerate().all(|(at, byte)| match at {
             2 | 35 | 52 => byte == b'-',

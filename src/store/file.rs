@@ -21,6 +21,9 @@ use crate::{clock::Clock, durable};
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 const LOCK_RETRY: Duration = Duration::from_millis(5);
 
+/// How much of the file is read at a time.
+const PIECE: u64 = 128 * 1024;
+
 /// A file that was changed this short before it was read may be changed again without its times showing it.
 const RACY_MICROS: i64 = 2_000_000;
 
@@ -123,8 +126,7 @@ impl Shared {
             Err(error) => return Err(store_error(&error)),
         };
         let before = file.metadata().map_err(|error| store_error(&error))?;
-        let bytes = self.read_capped(&mut file, before.len())?;
-        let version = Version(hex(&Sha256::digest(&bytes)));
+        let (bytes, version) = self.read_capped(&mut file, before.len())?;
         let after = file.metadata().map_err(|error| store_error(&error))?;
         let stamp = Stamp::of(&before);
         let settled = stamp == Stamp::of(&after) && stamp.is_settled(began);
@@ -141,20 +143,29 @@ impl Shared {
         })
     }
 
-    fn read_capped(&self, file: &mut File, size: u64) -> Result<Vec<u8>, StoreError> {
-        let max = self.max_bytes as u64;
-        if size > max {
+    /// Piece by piece, as this may share its core with a thread that answers requests: see the building of the index.
+    fn read_capped(&self, file: &mut File, size: u64) -> Result<(Vec<u8>, Version), StoreError> {
+        if size > self.max_bytes as u64 {
             return Err(StoreError::TooLarge);
         }
         // The size is at most `max_bytes`, so it fits; one byte more tells a file that grew meanwhile.
-        let mut bytes = Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1);
-        file.take(max.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| store_error(&error))?;
-        if bytes.len() as u64 > max {
-            Err(StoreError::TooLarge)
-        } else {
-            Ok(bytes)
+        let (mut bytes, mut digest) = (
+            Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1),
+            Sha256::new(),
+        );
+        loop {
+            let begin = bytes.len();
+            file.take(PIECE)
+                .read_to_end(&mut bytes)
+                .map_err(|error| store_error(&error))?;
+            if bytes.len() > self.max_bytes {
+                return Err(StoreError::TooLarge);
+            }
+            if bytes.len() == begin {
+                return Ok((bytes, Version(hex(&digest.finalize()))));
+            }
+            digest.update(&bytes[begin..]);
+            thread::yield_now();
         }
     }
 

@@ -3,8 +3,11 @@
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::{Builder, number};
+use super::{Builder, number, take_turns};
 use crate::core::{index::text, key::Defect, secret::Digest};
+
+/// How many records are looked at in turn where that takes far less time than to read them.
+const QUICK: usize = 1024;
 
 /// A record, by its number, and what it shares.
 pub type Shared = (u32, Defect);
@@ -33,6 +36,7 @@ impl Builder {
     /// Sorting hashes takes less time and memory than a table of ids.
     pub(super) fn shared_ids(&self) -> Vec<Shared> {
         let mut by_hash: Vec<_> = (0..number(self.records.len()))
+            .inspect(|&n| take_turns(n as usize, QUICK))
             .map(|n| Hashed::new(self.id(n), n))
             .collect();
         by_hash.sort_unstable();
@@ -61,6 +65,7 @@ impl Builder {
         let mut by_digest = HashTable::with_capacity(self.records.len());
         let hash = |&record: &u32| self.digest(record).table_hash();
         for record in 0..number(self.records.len()) {
+            take_turns(record as usize, QUICK);
             let same = |&other: &u32| self.digest(other) == self.digest(record);
             match by_digest.entry(hash(&record), same, hash) {
                 Entry::Occupied(first) => {
