@@ -9,7 +9,7 @@ FROM debian:bookworm-slim
 RUN apt-get update \
     && apt-get install -y --no-install-recommends ca-certificates \
     && rm -rf /var/lib/apt/lists/* \
-    && useradd --system --uid 10001 --no-create-home --home-dir /nonexistent heare-auth \
+    && useradd --uid 10001 --no-create-home --home-dir /nonexistent heare-auth \
     && install -d -o heare-auth -m 0700 /data
 COPY --from=build /build/target/release/heare-auth /usr/local/bin/heare-auth
 USER heare-auth
