@@ -17,7 +17,11 @@ impl Clock {
     /// The time for decisions about keys: the wall clock, or the latest time seen when the wall clock went back.
     pub fn now(&self) -> Timestamp {
         let wall = Self::wall_micros() / 1000;
-        let seen = self.latest_ms.fetch_max(wall, Ordering::Relaxed);
+        let seen = self.latest_ms.load(Ordering::Relaxed);
+        // Most calls of a busy service come within one millisecond, and only read.
+        if wall > seen {
+            self.latest_ms.fetch_max(wall, Ordering::Relaxed);
+        }
         Timestamp::from_millis(wall.max(seen))
     }
 

@@ -74,6 +74,8 @@ def ask(peer: Peer, secret: str) -> tuple[int, bytes]:
 
 
 def measure(peer: Peer, process: Process, seconds: float, secrets: Path) -> Round:
+    if not process.is_running():
+        raise SystemExit(f"{peer.name} has ended, with {process.child.returncode}: {_last_lines(peer)}")
     _empty(peer.log)
     before, core_before = process.cpu_seconds(), core_seconds(SERVER_CORE)
     load = wrk(peer, seconds, secrets)
@@ -116,6 +118,10 @@ def wrk(
 
 def as_dictionaries(rounds: dict[str, list[Round]]) -> dict[str, list[dict]]:
     return {name: [asdict(one) for one in several] for name, several in rounds.items()}
+
+
+def _last_lines(peer: Peer) -> str:
+    return peer.stdout.read_bytes()[-1000:].decode(errors="replace")
 
 
 def _logged(peer: Peer, requests: int, patience: float = 3.0) -> float | None:

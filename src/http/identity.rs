@@ -10,11 +10,14 @@ use hyper::{
     header::{HeaderName, USER_AGENT},
 };
 
+use crate::{
+    core::secret::shown_prefix,
+    telemetry::events::{RequestId, RequestInfo},
+};
+
 /// Made once: a name given as text is read and checked anew at each look-up.
 static X_REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-
-use crate::core::secret::shown_prefix;
 
 /// The most characters of a caller's own request id.
 const MAX_ID: usize = 64;
@@ -43,18 +46,12 @@ impl RequestIds {
     }
 }
 
-/// The caller's own id, or one made here.
-pub enum RequestId<'a> {
-    Sent(&'a str),
-    Made([u8; 16]),
-}
-
-impl RequestId<'_> {
-    pub fn as_str(&self) -> &str {
-        match self {
-            Self::Sent(id) => id,
-            Self::Made(digits) => str::from_utf8(digits).expect("hexadecimal digits are ASCII"),
-        }
+/// What a log line says about a request.
+pub fn request_info<'a>(headers: &'a HeaderMap, ids: &RequestIds) -> RequestInfo<'a> {
+    RequestInfo {
+        request_id: request_id(headers, ids),
+        user_agent: user_agent(headers),
+        traceparent: traceparent(headers),
     }
 }
 

@@ -12,10 +12,7 @@ use super::{
     identity,
     reply::{Refusal, Reply},
 };
-use crate::{
-    core::{request::VerifyRequest, secret::shown_prefix, verify},
-    telemetry::events::RequestInfo,
-};
+use crate::core::{request::VerifyRequest, secret::shown_prefix, verify};
 
 pub async fn answer(connection: &Connection, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
@@ -50,22 +47,16 @@ fn look_up(connection: &Connection, headers: &HeaderMap, presented: &str, began:
         );
         return Reply::from(Refusal::NotLoaded);
     };
-    let request_id = identity::request_id(headers, &connection.worker.request_ids);
-    let user_agent = identity::user_agent(headers);
-    let request = RequestInfo {
-        request_id: request_id.as_str(),
-        user_agent: user_agent.as_deref(),
-        traceparent: identity::traceparent(headers),
-    };
+    let request = || identity::request_info(headers, &connection.worker.request_ids);
     match verify::verify(&loaded.index, presented, app.clock.now()) {
         Ok(key) => {
             let reply = Reply::good_key(&key);
-            telemetry.verification_success(&request, key.id, key.name);
+            telemetry.verification_success(request, key.id, key.name);
             telemetry.metrics.verify_success(began.elapsed());
             reply
         }
         Err(refusal) => {
-            telemetry.verification_failed(&request, shown_prefix(presented), refusal.code());
+            telemetry.verification_failed(request, shown_prefix(presented), refusal.code());
             telemetry.metrics.verify_failed(began.elapsed());
             Reply::from(Refusal::Key(refusal))
         }

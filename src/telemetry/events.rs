@@ -2,7 +2,7 @@
 //!
 //! The members are those, and in the order, in which the formatter of all other lines writes them; a test compares.
 
-use std::cell::RefCell;
+use std::{borrow::Cow, cell::RefCell};
 
 use super::{Telemetry, log::Line, stamp::Stamp};
 use crate::clock::Clock;
@@ -11,16 +11,38 @@ use crate::clock::Clock;
 const MAX_HEADER_CHARS: usize = 256;
 
 /// What a line says about the request.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct RequestInfo<'a> {
-    pub request_id: &'a str,
-    pub user_agent: Option<&'a str>,
+    pub request_id: RequestId<'a>,
+    pub user_agent: Option<Cow<'a, str>>,
     pub traceparent: Option<&'a str>,
 }
 
+/// The caller's own id, or one that was made for the request: 16 hexadecimal digits.
+#[derive(Clone, Copy, Debug)]
+pub enum RequestId<'a> {
+    Sent(&'a str),
+    Made([u8; 16]),
+}
+
+impl RequestId<'_> {
+    pub fn as_str(&self) -> &str {
+        match self {
+            Self::Sent(id) => id,
+            Self::Made(digits) => str::from_utf8(digits).expect("hexadecimal digits are ASCII"),
+        }
+    }
+}
+
+/// The request is only looked at when the line is wanted.
 impl Telemetry {
     /// Id and name are the insides of JSON strings already.
-    pub fn verification_success(&self, request: &RequestInfo<'_>, key_id: &str, key_name_json: &str) {
+    pub fn verification_success<'r>(
+        &self,
+        request: impl FnOnce() -> RequestInfo<'r>,
+        key_id: &str,
+        key_name_json: &str,
+    ) {
         self.write(Line::VerificationSuccess, request, |line| {
             push(
                 line,
@@ -29,7 +51,12 @@ impl Telemetry {
         });
     }
 
-    pub fn verification_failed(&self, request: &RequestInfo<'_>, presented_prefix: &'static str, code: &'static str) {
+    pub fn verification_failed<'r>(
+        &self,
+        request: impl FnOnce() -> RequestInfo<'r>,
+        presented_prefix: &'static str,
+        code: &'static str,
+    ) {
         self.write(Line::VerificationFailed, request, |line| {
             push(
                 line,
@@ -38,18 +65,28 @@ impl Telemetry {
         });
     }
 
-    fn write(&self, event: Line, request: &RequestInfo<'_>, own_members: impl FnOnce(&mut Vec<u8>)) {
+    fn write<'r>(
+        &self,
+        event: Line,
+        request: impl FnOnce() -> RequestInfo<'r>,
+        own_members: impl FnOnce(&mut Vec<u8>),
+    ) {
         if !self.log.wants(event.level()) {
             return;
         }
+        let request = request();
         SCRATCH.with_borrow_mut(|Scratch { line, stamp }| {
             line.clear();
             line.extend_from_slice(self.log.head(event));
             line.extend_from_slice(stamp.at(Clock::wall_micros()));
             push(line, &["\",\"event\":\"", event.word(), "\""]);
             own_members(line);
-            push_header(line, ",\"user_agent\":\"", request.user_agent.unwrap_or("unknown"));
-            push_header(line, ",\"request_id\":\"", request.request_id);
+            push_header(
+                line,
+                ",\"user_agent\":\"",
+                request.user_agent.as_deref().unwrap_or("unknown"),
+            );
+            push_header(line, ",\"request_id\":\"", request.request_id.as_str());
             if let Some(traceparent) = request.traceparent {
                 push_header(line, ",\"traceparent\":\"", traceparent);
             }

@@ -1,7 +1,7 @@
 //! All metrics: their names, and one function per event that adds to atomics.
 //!
 //! Counters are exact. Of a timer, every duration is kept while there are at most 64 between two takes; beyond that
-//! an unbiased sample of 64 is kept, and `verify.duration_max` still tells the slowest.
+//! an unbiased sample of 64 is kept, and its `…_count`, `…_sum_us` and `…_max` stay exact.
 
 mod timer;
 
@@ -12,7 +12,7 @@ use std::{
 };
 
 pub use self::timer::SAMPLE;
-use self::timer::{Taken, Timer, thin};
+use self::timer::{Taken, Timer, joined};
 
 /// Threads spread over this many copies of the verify metrics, so that they do not fight for one cache line.
 const SHARDS: usize = 16;
@@ -152,15 +152,20 @@ const METRICS_DROPPED: &str = "metrics.dropped";
 /// All names, below the configured prefix. Taking moves the value out; nothing added meanwhile is lost.
 impl Metrics {
     pub fn take(&self) -> Interval {
+        let durations = self.take_durations();
         Interval {
-            counters: self.take_counters().into_iter().filter(|&(_, n)| n > 0).collect(),
+            counters: self
+                .take_counters(&durations)
+                .into_iter()
+                .filter(|&(_, n)| n > 0)
+                .collect(),
             gauges: self
                 .gauges()
                 .into_iter()
                 .filter_map(|(name, v)| Some((name, v?)))
                 .collect(),
-            timers: self
-                .take_timers()
+            timers: durations
+                .into_timers()
                 .into_iter()
                 .filter(|(_, sample)| !sample.is_empty())
                 .collect(),
@@ -170,13 +175,13 @@ impl Metrics {
     /// Every name there is, for the documentation's test.
     pub fn names() -> Vec<&'static str> {
         let none = Self::default();
-        let counters = none.take_counters().map(|(name, _)| name);
+        let counters = none.take_counters(&Durations::default()).map(|(name, _)| name);
         let gauges = none.gauges().map(|(name, _)| name);
-        let timers = none.take_timers().map(|(name, _)| name);
+        let timers = Durations::default().into_timers().map(|(name, _)| name);
         counters.into_iter().chain(gauges).chain(timers).collect()
     }
 
-    fn take_counters(&self) -> [(&'static str, u64); 18] {
+    fn take_counters(&self, durations: &Durations) -> [(&'static str, u64); 22] {
         let verify = |which: fn(&VerifyShard) -> &AtomicU64| self.verify.iter().map(|s| taken(which(s))).sum::<u64>();
         let [success, failed] = [verify(|s| &s.success), verify(|s| &s.failed)];
         let [malformed, unavailable] = [verify(|s| &s.malformed), verify(|s| &s.unavailable)];
@@ -187,10 +192,14 @@ impl Metrics {
             ("verify.success", success),
             ("verify.failed", failed),
             ("verify.malformed", malformed),
+            ("verify.duration_count", durations.verify.seen),
+            ("verify.duration_sum_us", durations.verify.sum_us),
             ("refresh.requests", refreshed + refresh_failed + rejected),
             ("refresh.success", refreshed),
             ("refresh.failed", refresh_failed),
             ("refresh.rejected", rejected),
+            ("refresh.duration_count", durations.refresh.seen),
+            ("refresh.duration_sum_us", durations.refresh.sum_us),
             ("health.requests", taken(&self.health_requests)),
             ("startup.success", taken(&self.startup_success)),
             ("startup.failed", taken(&self.startup_failed)),
@@ -218,16 +227,12 @@ impl Metrics {
         ]
     }
 
-    fn take_timers(&self) -> [(&'static str, Vec<Duration>); 4] {
-        let verify: Vec<Taken> = self.verify.iter().map(|shard| shard.duration.take()).collect();
-        let slowest = verify.iter().filter_map(|taken| taken.slowest).max();
-        [
-            ("verify.duration", thin(verify)),
-            // A timer and not a gauge: a bridge keeps every value of a timer, but of a gauge only the last.
-            ("verify.duration_max", slowest.into_iter().collect()),
-            ("refresh.duration", self.refresh_duration.take().sample),
-            ("startup.duration", self.startup_duration.take().sample),
-        ]
+    fn take_durations(&self) -> Durations {
+        Durations {
+            verify: joined(self.verify.iter().map(|shard| shard.duration.take()).collect()),
+            refresh: self.refresh_duration.take(),
+            startup: self.startup_duration.take(),
+        }
     }
 
     fn verify_shard(&self) -> &VerifyShard {
@@ -236,6 +241,27 @@ impl Metrics {
             static MINE: usize = NEXT.fetch_add(1, Relaxed) % SHARDS;
         }
         &self.verify[MINE.with(|mine| *mine)]
+    }
+}
+
+/// What the timers held.
+#[derive(Default)]
+struct Durations {
+    verify: Taken,
+    refresh: Taken,
+    startup: Taken,
+}
+
+impl Durations {
+    /// The slowest is a timer and not a gauge: a bridge keeps every value of a timer, but of a gauge only the last.
+    fn into_timers(self) -> [(&'static str, Vec<Duration>); 5] {
+        [
+            ("verify.duration", self.verify.sample),
+            ("verify.duration_max", self.verify.slowest.into_iter().collect()),
+            ("refresh.duration", self.refresh.sample),
+            ("refresh.duration_max", self.refresh.slowest.into_iter().collect()),
+            ("startup.duration", self.startup.sample),
+        ]
     }
 }
 
@@ -343,12 +369,24 @@ mod tests {
         type Event = fn(&Metrics, Duration);
         let tick = Duration::from_micros(21);
         let events: [(Event, &[&str]); 16] = [
-            (|m, t| m.verify_success(t), &["verify.requests", "verify.success"]),
-            (|m, t| m.verify_failed(t), &["verify.failed", "verify.requests"]),
+            (
+                |m, t| m.verify_success(t),
+                &["verify.duration_count", "verify.requests", "verify.success"],
+            ),
+            (
+                |m, t| m.verify_failed(t),
+                &["verify.duration_count", "verify.failed", "verify.requests"],
+            ),
             (|m, _| m.verify_malformed(), &["verify.malformed", "verify.requests"]),
             (|m, _| m.verify_unavailable(), &["verify.requests"]),
-            (|m, t| m.refresh_success(t), &["refresh.requests", "refresh.success"]),
-            (|m, t| m.refresh_failed(t), &["refresh.failed", "refresh.requests"]),
+            (
+                |m, t| m.refresh_success(t),
+                &["refresh.duration_count", "refresh.requests", "refresh.success"],
+            ),
+            (
+                |m, t| m.refresh_failed(t),
+                &["refresh.duration_count", "refresh.failed", "refresh.requests"],
+            ),
             (|m, _| m.refresh_rejected(), &["refresh.rejected", "refresh.requests"]),
             (|m, _| m.health(), &["health.requests"]),
             (|m, t| m.startup_success(t), &["startup.success"]),
@@ -363,7 +401,10 @@ mod tests {
         for (event, names) in events {
             let metrics = Metrics::default();
             event(&metrics, tick);
-            let interval = metrics.take();
+            let mut interval = metrics.take();
+            for timed in ["verify.duration_sum_us", "refresh.duration_sum_us"] {
+                assert_eq!(interval.counters.remove(timed).unwrap_or(21), 21);
+            }
             assert_eq!(interval.counters.keys().copied().collect::<Vec<_>>(), names);
             assert!(interval.counters.values().all(|&n| n == 1));
             assert!(interval.timers.values().all(|sample| sample == &[tick]));

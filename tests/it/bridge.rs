@@ -89,6 +89,8 @@ fn assert_the_busy_second(totals: &Totals) {
         "heare-auth.refresh.failed": 1, "heare-auth.refresh.rejected": 1, "heare-auth.health.requests": 7,
         "heare-auth.startup.success": 1, "heare-auth.poll.changed": 1, "heare-auth.poll.unchanged": 1,
         "heare-auth.poll.failed": 1, "heare-auth.connections.refused": 1, "heare-auth.shutdown": 1,
+        "heare-auth.verify.duration_count": 3100, "heare-auth.verify.duration_sum_us": 65100,
+        "heare-auth.refresh.duration_count": 2, "heare-auth.refresh.duration_sum_us": 4000,
     });
     assert_eq!(serde_json::to_value(&totals.counters).unwrap(), counters);
     let gauges = json!({
@@ -97,7 +99,8 @@ fn assert_the_busy_second(totals: &Totals) {
     assert_eq!(serde_json::to_value(&totals.gauges).unwrap(), gauges);
     let timers = json!({
         "heare-auth.verify.duration": vec![0.021; SAMPLE], "heare-auth.verify.duration_max": [0.021],
-        "heare-auth.refresh.duration": [1.5, 2.5], "heare-auth.startup.duration": [40.0],
+        "heare-auth.refresh.duration": [1.5, 2.5], "heare-auth.refresh.duration_max": [2.5],
+        "heare-auth.startup.duration": [40.0],
     });
     assert_eq!(serde_json::to_value(&totals.timers).unwrap(), timers);
 }
@@ -111,8 +114,8 @@ fn the_real_bridge_counts_what_was_counted() {
         count_a_busy_second(&telemetry.metrics);
         let bridge = start(protocol, server.address, &telemetry);
         let all_is_there = |totals: &Totals| {
-            totals.timers.values().map(Vec::len).sum::<usize>() == SAMPLE + 4
-                && (totals.counters.len(), totals.gauges.len()) == (15, 3)
+            totals.timers.values().map(Vec::len).sum::<usize>() == SAMPLE + 5
+                && (totals.counters.len(), totals.gauges.len()) == (19, 3)
         };
         assert_the_busy_second(&receiver.totals_until(all_is_there));
         assert!(stop(bridge, ENOUGH));
@@ -188,7 +191,7 @@ fn a_tcp_bridge_that_hangs_up_is_connected_to_again() {
 fn an_http_post_is_what_the_real_client_posts() {
     let receiver = HttpReceiver::start(Answer::Status(200));
     let telemetry = telemetry();
-    telemetry.metrics.refresh_success(Duration::from_micros(1500));
+    telemetry.metrics.startup_success(Duration::from_micros(1500));
     telemetry.metrics.keys_count(5);
     let bridge = start(Protocol::Http, receiver.address, &telemetry);
     let ours = receiver.next();
@@ -197,8 +200,8 @@ fn an_http_post_is_what_the_real_client_posts() {
     let script = format!(
         "from heare.stats.client import HttpClient\n\
          with HttpClient('127.0.0.1', {}, 'bridge-secret', prefix='heare-auth').pipeline() as pipe:\n \
-         pipe.incr('refresh.requests'); pipe.incr('refresh.success'); pipe.gauge('keys.count', 5)\n \
-         pipe.time('refresh.duration', 1.5)\n",
+         pipe.incr('startup.success'); pipe.gauge('keys.count', 5)\n \
+         pipe.time('startup.duration', 1.5)\n",
         receiver.address.port()
     );
     let status = Command::new(tool("venv/bin/python"))

@@ -327,3 +327,20 @@ fn without_a_command_it_exits_2_with_the_list_of_commands_on_stderr() {
     assert!(stderr.contains("Usage: heare-auth COMMAND"), "{stderr}");
     assert_eq!((output.status.code(), output.stdout.len()), (Some(2), 0));
 }
+
+#[test]
+fn threads_that_load_give_way_to_those_that_answer() {
+    let service = Settings::file_store().start();
+    service.wait_until_ready();
+    let niceness = |name: &str| {
+        let threads = service.niceness();
+        threads
+            .into_iter()
+            .find(|(thread, _)| thread == name)
+            .map(|(_, nice)| nice)
+    };
+    let answers = niceness("worker-0").expect("there is always one worker");
+    eventually("a thread that loads gives way", || {
+        niceness("tokio-rt-worker").is_some_and(|loads| loads == (answers + 10).min(19))
+    });
+}

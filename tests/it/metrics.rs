@@ -13,11 +13,13 @@ const DOCUMENT: &str =
     r#"{"keys":[{"id":"key_a","secret":"sec_a","name":"A"},{"id":"key_b","secret":"sec_b","name":"B"}]}"#;
 
 /// What `drive` does, as the contract counts it.
-const COUNTED: [(&str, u64); 12] = [
+const COUNTED: [(&str, u64); 14] = [
     ("verify.requests", 17),
     ("verify.success", 7),
     ("verify.failed", 6),
     ("verify.malformed", 4),
+    ("verify.duration_count", 13),
+    ("refresh.duration_count", 3),
     ("refresh.requests", 6),
     ("refresh.success", 2),
     ("refresh.failed", 1),
@@ -28,12 +30,18 @@ const COUNTED: [(&str, u64); 12] = [
     ("shutdown", 1),
 ];
 /// Counted as often as it happens.
-const COUNTED_TOO: [&str; 2] = ["poll.unchanged", "poll.failed"];
+const COUNTED_TOO: [&str; 4] = [
+    "poll.unchanged",
+    "poll.failed",
+    "verify.duration_sum_us",
+    "refresh.duration_sum_us",
+];
 const GAUGES: [&str; 3] = ["keys.count", "document.age_seconds", "connections.open"];
-const TIMERS: [&str; 4] = [
+const TIMERS: [&str; 5] = [
     "verify.duration",
     "verify.duration_max",
     "refresh.duration",
+    "refresh.duration_max",
     "startup.duration",
 ];
 

@@ -11,7 +11,7 @@ use heare_auth::{
     config::LogLevel,
     telemetry::{
         Telemetry,
-        events::RequestInfo,
+        events::{RequestId, RequestInfo},
         log::{self, DEFAULT_CAPACITY, LogQueue},
         metrics::Metrics,
     },
@@ -85,18 +85,20 @@ fn telemetry(log: &LogQueue) -> Telemetry {
     }
 }
 
-const REQUEST: RequestInfo<'_> = RequestInfo {
-    request_id: "req-1",
-    user_agent: Some("MyService/1.0 \"quoted\"\n"),
-    traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
-};
+fn request() -> RequestInfo<'static> {
+    RequestInfo {
+        request_id: RequestId::Sent("req-1"),
+        user_agent: Some("MyService/1.0 \"quoted\"\n".into()),
+        traceparent: Some("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"),
+    }
+}
 
 /// The hot lines and one of every level of the others.
 fn log_one_of_each(log: &LogQueue, level: LogLevel) {
     let telemetry = telemetry(log);
     tracing::subscriber::with_default(log::subscriber(level, log.clone()), || {
-        telemetry.verification_success(&REQUEST, "key_1", "Production \\\"API\\\"");
-        telemetry.verification_failed(&REQUEST, "sec_", "expired");
+        telemetry.verification_success(request, "key_1", "Production \\\"API\\\"");
+        telemetry.verification_failed(request, "sec_", "expired");
         tracing::debug!(target: "heare_auth::loader", event = "looked", "nothing new");
         tracing::info!(target: "heare_auth", event = "startup", keys_loaded = 5, "serving");
         tracing::warn!(target: "heare_auth", event = "poll_failed", error = "timeout", "the store could not be read");
@@ -205,12 +207,12 @@ fn a_verify_is_logged_with_the_words_of_the_usage_guide() {
 fn an_absent_user_agent_is_unknown() {
     let kept = Kept::default();
     let log = queue_to(&kept);
-    let request = RequestInfo {
+    let anonymous = || RequestInfo {
         user_agent: None,
         traceparent: None,
-        ..REQUEST
+        ..request()
     };
-    telemetry(&log).verification_failed(&request, "***", "invalid");
+    telemetry(&log).verification_failed(anonymous, "***", "invalid");
     assert!(log.flush(ENOUGH));
     let record = &kept.records()[0];
     assert_eq!(

@@ -13,13 +13,16 @@ pub const SAMPLE: usize = 64;
 /// A reservoir of durations in nanoseconds. An empty slot is 0, and a duration is at least 1.
 pub struct Timer {
     seen: AtomicU64,
+    sum: AtomicU64,
     slowest: AtomicU64,
     slots: [AtomicU64; SAMPLE],
 }
 
-/// What a timer held.
+/// What a timer held. All but the sample is exact.
+#[derive(Default)]
 pub struct Taken {
     pub seen: u64,
+    pub sum_us: u64,
     pub slowest: Option<Duration>,
     pub sample: Vec<Duration>,
 }
@@ -28,6 +31,7 @@ impl Timer {
     pub const fn new() -> Self {
         Self {
             seen: AtomicU64::new(0),
+            sum: AtomicU64::new(0),
             slowest: AtomicU64::new(0),
             slots: [const { AtomicU64::new(0) }; SAMPLE],
         }
@@ -36,6 +40,7 @@ impl Timer {
     pub fn record(&self, took: Duration) {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
         let before = self.seen.fetch_add(1, Relaxed);
+        self.sum.fetch_add(nanos, Relaxed);
         if self.slowest.load(Relaxed) < nanos {
             self.slowest.fetch_max(nanos, Relaxed);
         }
@@ -67,6 +72,9 @@ impl Timer {
 
     pub fn take(&self) -> Taken {
         let seen = taken(&self.seen);
+        let sum = taken(&self.sum);
+        // What is less than a microsecond waits for the next take, so that the sums add up.
+        self.sum.fetch_add(sum % 1000, Relaxed);
         let slowest = Some(taken(&self.slowest))
             .filter(|&nanos| nanos > 0)
             .map(Duration::from_nanos);
@@ -77,12 +85,27 @@ impl Timer {
             .filter(|&nanos| nanos > 0)
             .map(Duration::from_nanos)
             .collect();
-        Taken { seen, slowest, sample }
+        Taken {
+            seen,
+            sum_us: sum / 1000,
+            slowest,
+            sample,
+        }
+    }
+}
+
+/// What all shards of a timer held.
+pub fn joined(shards: Vec<Taken>) -> Taken {
+    Taken {
+        seen: shards.iter().map(|shard| shard.seen).sum(),
+        sum_us: shards.iter().map(|shard| shard.sum_us).sum(),
+        slowest: shards.iter().filter_map(|shard| shard.slowest).max(),
+        sample: thin(shards),
     }
 }
 
 /// One sample of at most 64 out of those of all shards, each shard with a part that fits what it has seen.
-pub fn thin(shards: Vec<Taken>) -> Vec<Duration> {
+fn thin(shards: Vec<Taken>) -> Vec<Duration> {
     if shards.iter().map(|shard| shard.sample.len()).sum::<usize>() <= SAMPLE {
         return shards.into_iter().flat_map(|shard| shard.sample).collect();
     }
@@ -114,11 +137,32 @@ mod tests {
     fn shards_share_the_sample_by_what_they_have_seen() {
         let shard = |seen, value| Taken {
             seen,
-            slowest: None,
+            sum_us: value,
+            slowest: Some(Duration::from_nanos(value)),
             sample: vec![Duration::from_nanos(value); SAMPLE],
         };
-        let thinned = thin(vec![shard(300, 1), shard(100, 2)]);
-        let of_first = thinned.iter().filter(|took| took.as_nanos() == 1).count();
-        assert_eq!((thinned.len(), of_first), (SAMPLE, 48));
+        let joined = joined(vec![shard(300, 1), shard(100, 2)]);
+        let of_first = joined.sample.iter().filter(|took| took.as_nanos() == 1).count();
+        assert_eq!((joined.sample.len(), of_first), (SAMPLE, 48));
+        assert_eq!((joined.seen, joined.sum_us), (400, 3));
+        assert_eq!(joined.slowest, Some(Duration::from_nanos(2)));
+    }
+
+    #[test]
+    fn what_is_less_than_a_microsecond_is_added_to_the_next_sum() {
+        let timer = Timer::new();
+        timer.record(Duration::from_nanos(1600));
+        assert_eq!(timer.take().sum_us, 1);
+        timer.record(Duration::from_nanos(400));
+        assert_eq!(timer.take().sum_us, 1);
+    }
+
+    #[test]
+    fn count_sum_and_slowest_are_exact_beyond_the_sample() {
+        let timer = Timer::new();
+        (1..=1000).for_each(|micros| timer.record(Duration::from_micros(micros)));
+        let taken = timer.take();
+        assert_eq!((taken.seen, taken.sum_us, taken.sample.len()), (1000, 500_500, SAMPLE));
+        assert_eq!(taken.slowest, Some(Duration::from_millis(1)));
     }
 }

@@ -209,6 +209,18 @@ impl Service {
         self.proc_status("Threads:")
     }
 
+    /// The name and the nice value of each thread.
+    pub fn niceness(&self) -> Vec<(String, i32)> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.pid())).expect("the process runs");
+        // A thread may end while it is looked at.
+        let stats = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("stat")).ok());
+        let parsed = stats.filter_map(|stat| {
+            let (name, fields) = stat.split_once('(')?.1.rsplit_once(") ")?;
+            Some((name.to_owned(), fields.split(' ').nth(16)?.parse().ok()?))
+        });
+        parsed.collect()
+    }
+
     pub fn open_files(&self) -> usize {
         std::fs::read_dir(format!("/proc/{}/fd", self.pid()))
             .expect("the process runs")
