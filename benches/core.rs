@@ -5,7 +5,15 @@ use std::hint::black_box;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
-use heare_auth::core::{index::Index, request::VerifyRequest, secret::Digest, time::Timestamp, verify::verify};
+use heare_auth::core::{
+    index::Index,
+    network,
+    request::VerifyRequest,
+    scope::Scope,
+    secret::Digest,
+    time::Timestamp,
+    verify::{Asked, verify},
+};
 
 const NOW: Timestamp = Timestamp::from_millis(1_705_746_600_000);
 
@@ -29,8 +37,53 @@ fn document(count: usize) -> String {
     json
 }
 
+/// The same keys with every policy there is, the asked-for network and scope the last of several.
+fn document_of_policies(count: usize) -> String {
+    let networks: Vec<String> = (0..20).map(|n| format!("\"10.{n}.0.0/16\"")).collect();
+    let policy = |n: usize| {
+        let previous = Digest::of(&format!("sec_before_{n}"));
+        format!(
+            r#""user_id":"user_{n:08}","environment":"production","key_prefix":"hk_live_abc","rate_limit_per_hour":500,"burst":50,"limits":[{{"name":"day","limit":5000,"window_seconds":86400}}],"allowed_ips":[{}],"scopes":["users:read","invoices:*","orders:*"],"previous":[{{"secret_hash":"{previous}","not_after":"2034-01-20T10:30:00Z"}}],"secret_hash""#,
+            networks.join(",")
+        )
+    };
+    let plain = document(count);
+    let mut parts = plain.split(r#""secret_hash""#);
+    let mut json = parts.next().unwrap_or_default().to_owned();
+    for (n, part) in parts.enumerate() {
+        json.push_str(&policy(n));
+        json.push_str(part);
+    }
+    json
+}
+
+/// What a key with every policy costs more than a plain one.
+fn verify_with_every_policy(criterion: &mut Criterion) {
+    const COUNT: usize = 100_000;
+    let index = Index::build(document_of_policies(COUNT).as_bytes()).expect("the document is whole");
+    assert_eq!(index.keys_count(), COUNT, "every record is a key");
+    let asked = Asked {
+        client_ip: network::address("10.19.7.7"),
+        required_scopes: vec![Scope::parse("orders:write").expect("a scope")],
+    };
+    let presented: Vec<_> = (0..4096).map(|n| secret(n * 7_919 % COUNT)).collect();
+    let mut answer = Vec::with_capacity(1024);
+    let mut turn = 0;
+    criterion.bench_function("verify/every_policy/100000", |bencher| {
+        bencher.iter(|| {
+            turn += 1;
+            answer.clear();
+            let presented = black_box(&presented[turn % presented.len()]);
+            let entry = verify(&index, presented, &asked, NOW).expect("the key is good");
+            entry.write_answer(&mut answer);
+            black_box(answer.len())
+        });
+    });
+}
+
 /// The keys are asked for in an order that no cache foresees.
 fn verify_and_answer(criterion: &mut Criterion) {
+    let plain = Asked::default();
     let mut group = criterion.benchmark_group("verify");
     for count in [1_000, 100_000, 1_000_000] {
         let index = Index::build(document(count).as_bytes()).expect("the document is whole");
@@ -41,14 +94,14 @@ fn verify_and_answer(criterion: &mut Criterion) {
             bencher.iter(|| {
                 turn += 1;
                 answer.clear();
-                let entry =
-                    verify(&index, black_box(&presented[turn % presented.len()]), NOW).expect("the key is good");
+                let entry = verify(&index, black_box(&presented[turn % presented.len()]), &plain, NOW)
+                    .expect("the key is good");
                 entry.write_answer(&mut answer);
                 black_box(answer.len())
             });
         });
         group.bench_function(BenchmarkId::new("unknown", count), |bencher| {
-            bencher.iter(|| verify(&index, black_box("sec_that_nobody_was_ever_given"), NOW).is_err());
+            bencher.iter(|| verify(&index, black_box("sec_that_nobody_was_ever_given"), &plain, NOW).is_err());
         });
     }
     group.finish();
@@ -73,8 +126,12 @@ fn build(criterion: &mut Criterion) {
 fn request(criterion: &mut Criterion) {
     let plain = format!(r#"{{"api_key":"{}"}}"#, secret(1));
     let escaped = plain.replace('_', r"\u005f");
+    let asking = plain.replace(
+        '}',
+        r#","client_ip":"10.19.7.7","required_scopes":["orders:write"],"cost":2,"endpoint":"POST /orders"}"#,
+    );
     let mut group = criterion.benchmark_group("request");
-    for (name, body) in [("plain", &plain), ("escaped", &escaped)] {
+    for (name, body) in [("plain", &plain), ("escaped", &escaped), ("asking", &asking)] {
         group.bench_function(name, |bencher| {
             bencher.iter(|| VerifyRequest::parse(black_box(body.as_bytes())).map(|request| request.api_key.len()));
         });
@@ -82,5 +139,5 @@ fn request(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, verify_and_answer, build, request);
+criterion_group!(benches, verify_and_answer, verify_with_every_policy, build, request);
 criterion_main!(benches);

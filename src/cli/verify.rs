@@ -19,7 +19,12 @@ use super::{
     service::refusal,
     store::DocumentStore,
 };
-use crate::core::{index::Index, request::MAX_API_KEY_CHARS, secret::Secret, verify};
+use crate::core::{
+    index::Index,
+    request::MAX_API_KEY_CHARS,
+    secret::Secret,
+    verify::{self, Asked},
+};
 
 /// `verify --json`; a key that is not good has a code, a good one has the rest.
 #[derive(Debug, Default, Serialize)]
@@ -122,7 +127,8 @@ async fn from_store(settings: &Settings, secret: &Secret) -> Result<Verdict, Fai
     let store = DocumentStore::open(settings).await?;
     let document = store.read().await?;
     let index = Index::build(&document.to_json()).map_err(|error| Failure::Failed(error.to_string()))?;
-    Ok(match verify::verify(&index, secret.expose(), store.now()) {
+    let asked = Asked::default();
+    Ok(match verify::verify(&index, secret.expose(), &asked, store.now()) {
         Err(refusal) => refused(refusal.code()),
         Ok(entry) => Verdict {
             valid: true,

@@ -1,22 +1,26 @@
 //! The index: digest to key, immutable and compact, built once from a document and read by every verify.
 
 mod build;
+mod terms;
 mod text;
 
 use hashbrown::HashTable;
 
-use self::text::Texts;
-use super::{document::DocumentError, key::Defect, secret::Digest, time::Timestamp};
+use self::{terms::AllTerms, text::Texts};
+use super::{document::DocumentError, key::Defect, policy::Policy, secret::Digest, time::Timestamp};
 
 /// How many denied records are named; a document full of them must not fill memory and logs.
 pub const MAX_BAD_RECORDS: usize = 1000;
 
 /// All good keys of one document.
 pub struct Index {
-    /// Numbers of `records`, hashed by digest.
+    /// Numbers of `records`, hashed by digest; behind the last of them the numbers of `previous`.
     by_digest: HashTable<u32>,
     records: Vec<Record>,
+    previous: Vec<PreviousSecret>,
     texts: Texts,
+    terms: AllTerms,
+    keys_count: usize,
     generation: Option<u64>,
     write_id: Option<Box<str>>,
     plaintext_count: usize,
@@ -40,6 +44,13 @@ const _: () = assert!(size_of::<Record>() == 48);
 
 const NEVER: i64 = i64::MAX;
 
+/// A secret that was replaced and is good for a while.
+struct PreviousSecret {
+    digest: Digest,
+    not_after: i64,
+    record: u32,
+}
+
 /// A record that was denied, for the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BadRecord {
@@ -60,6 +71,10 @@ pub struct Entry<'a> {
     pub metadata: &'a str,
     pub expires_at: Option<Timestamp>,
     pub revoked: bool,
+    /// `None` for a plain key.
+    pub policy: Option<Policy<'a>>,
+    /// Set when it was found by a secret that was replaced, which is good until then.
+    pub previous_until: Option<Timestamp>,
 }
 
 impl Index {
@@ -68,7 +83,10 @@ impl Index {
         Self {
             by_digest: HashTable::new(),
             records: Vec::new(),
+            previous: Vec::new(),
             texts: Texts::default(),
+            terms: AllTerms::default(),
+            keys_count: 0,
             generation: None,
             write_id: None,
             plaintext_count: 0,
@@ -82,15 +100,19 @@ impl Index {
         build::index(json)
     }
 
+    /// The key that this secret is or was the secret of; whether it still is one is for `verify` to say.
     pub fn find(&self, digest: &Digest) -> Option<Entry<'_>> {
-        let same = |&number: &u32| self.record(number).digest == *digest;
+        let same = |&number: &u32| self.digest(number) == digest;
         let number = *self.by_digest.find(digest.table_hash(), same)?;
-        Some(self.entry(self.record(number)))
+        Some(match self.records.get(number as usize) {
+            Some(record) => self.entry(record),
+            None => self.entry_of_previous(self.previous(number)),
+        })
     }
 
     /// Good records, expired and revoked ones included.
     pub fn keys_count(&self) -> usize {
-        self.by_digest.len()
+        self.keys_count
     }
 
     /// At most the first thousand of them; `bad_records_count` is exact.
@@ -118,11 +140,28 @@ impl Index {
     /// Bytes of memory held for keys.
     pub fn resident_bytes(&self) -> usize {
         let records = self.records.capacity() * size_of::<Record>();
-        records + self.by_digest.allocation_size() + self.texts.resident_bytes()
+        let previous = self.previous.capacity() * size_of::<PreviousSecret>();
+        let tables = records + previous + self.by_digest.allocation_size();
+        tables + self.texts.resident_bytes() + self.terms.resident_bytes()
     }
 
-    fn record(&self, number: u32) -> &Record {
-        &self.records[number as usize]
+    fn digest(&self, number: u32) -> &Digest {
+        match self.records.get(number as usize) {
+            Some(record) => &record.digest,
+            None => &self.previous(number).digest,
+        }
+    }
+
+    #[cold]
+    fn previous(&self, number: u32) -> &PreviousSecret {
+        &self.previous[number as usize - self.records.len()]
+    }
+
+    fn entry_of_previous(&self, previous: &PreviousSecret) -> Entry<'_> {
+        Entry {
+            previous_until: Some(Timestamp::from_millis(previous.not_after)),
+            ..self.entry(&self.records[previous.record as usize])
+        }
     }
 
     fn entry(&self, record: &Record) -> Entry<'_> {
@@ -133,6 +172,8 @@ impl Index {
             metadata: self.texts.metadata(record.metadata),
             expires_at: (record.expires_at != NEVER).then(|| Timestamp::from_millis(record.expires_at)),
             revoked: label.revoked,
+            policy: label.rules.map(|rules| self.terms.policy(&rules)),
+            previous_until: None,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! One record of the document read as a key: every member checked, or the reason why it cannot be one.
 
+mod policy;
+
 use std::borrow::Cow;
 use std::fmt;
 use std::marker::PhantomData;
@@ -9,6 +11,11 @@ use serde::de::value::{CowStrDeserializer, Error};
 use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use self::policy::PolicyMembers;
+pub use self::policy::{
+    KeyPolicy, MAX_KEY_PREFIX_BYTES, MAX_LIMIT, MAX_LIMIT_NAME_BYTES, MAX_LIMITS, MAX_RATE_PER_HOUR, MAX_USER_ID_BYTES,
+    MAX_WINDOW_SECONDS, Previous,
+};
 use super::{
     secret::{Digest, Secret},
     time::Timestamp,
@@ -30,9 +37,18 @@ pub struct Key<'a> {
     pub created_at: Option<Cow<'a, str>>,
     pub updated_at: Option<Cow<'a, str>>,
     pub expires_at: Option<Timestamp>,
+    /// By either of the two members below.
     pub revoked: bool,
+    pub is_active: bool,
+    /// As written in the document; any text revokes.
+    pub revoked_at: Option<Cow<'a, str>>,
+    pub revoke_reason: Option<Cow<'a, str>>,
     /// A JSON object; `None` when the record has none (answered as `{}`).
     pub metadata: Option<&'a RawValue>,
+    /// `None` for a plain key.
+    pub policy: Option<KeyPolicy<'a>>,
+    /// Secrets that were replaced and are still good for a while.
+    pub previous: Vec<Previous>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -65,12 +81,19 @@ pub enum Defect {
     BadExpiry,
     BadRevocation,
     BadMetadata,
+    BadUserId,
+    BadEnvironment,
+    BadKeyPrefix,
+    BadLimits,
+    BadAllowedIps,
+    BadScopes,
+    BadPrevious,
     DuplicateId,
     DuplicateSecret,
 }
 
 impl Defect {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 20] = [
         Self::NotAnObject,
         Self::BadId,
         Self::BadName,
@@ -82,6 +105,13 @@ impl Defect {
         Self::BadExpiry,
         Self::BadRevocation,
         Self::BadMetadata,
+        Self::BadUserId,
+        Self::BadEnvironment,
+        Self::BadKeyPrefix,
+        Self::BadLimits,
+        Self::BadAllowedIps,
+        Self::BadScopes,
+        Self::BadPrevious,
         Self::DuplicateId,
         Self::DuplicateSecret,
     ];
@@ -100,6 +130,13 @@ impl Defect {
             Self::BadExpiry => "bad_expiry",
             Self::BadRevocation => "bad_revocation",
             Self::BadMetadata => "bad_metadata",
+            Self::BadUserId => "bad_user_id",
+            Self::BadEnvironment => "bad_environment",
+            Self::BadKeyPrefix => "bad_key_prefix",
+            Self::BadLimits => "bad_limits",
+            Self::BadAllowedIps => "bad_allowed_ips",
+            Self::BadScopes => "bad_scopes",
+            Self::BadPrevious => "bad_previous",
             Self::DuplicateId => "duplicate_id",
             Self::DuplicateSecret => "duplicate_secret",
         }
@@ -126,8 +163,11 @@ pub(super) struct Members<'a> {
     updated_at: Option<&'a RawValue>,
     expires_at: Option<&'a RawValue>,
     revoked_at: Option<&'a RawValue>,
+    revoke_reason: Option<&'a RawValue>,
     is_active: Option<&'a RawValue>,
     metadata: Option<&'a RawValue>,
+    /// Made when the first of its members is met, so that a record without any is read as fast as ever.
+    policy: Option<Box<PolicyMembers<'a>>>,
 }
 
 impl<'a> Members<'a> {
@@ -141,6 +181,7 @@ impl<'a> Members<'a> {
     }
 
     pub(super) fn key(&self) -> Result<Key<'a>, Defect> {
+        let (is_active, revoked_at) = (self.is_active()?, self.revoked_at()?);
         Ok(Key {
             id: self.id().ok_or(Defect::BadId)?,
             name: self.name.and_then(text).ok_or(Defect::BadName)?,
@@ -150,8 +191,16 @@ impl<'a> Members<'a> {
             created_at: self.created_at.and_then(text),
             updated_at: self.updated_at.and_then(text),
             expires_at: self.expires_at()?,
-            revoked: self.revoked()?,
+            revoked: !is_active || revoked_at.is_some(),
+            is_active,
+            revoked_at,
+            revoke_reason: self.revoke_reason()?,
             metadata: self.metadata()?,
+            policy: self.policy.as_ref().map_or(Ok(None), |members| members.policy())?,
+            previous: self
+                .policy
+                .as_ref()
+                .map_or(Ok(Vec::new()), |members| members.previous())?,
         })
     }
 
@@ -165,7 +214,8 @@ impl<'a> Members<'a> {
     pub(super) fn claimed_digests(&self) -> impl Iterator<Item = Digest> + use<> {
         let of_secret = self.secret.and_then(digest_of_secret);
         let stored = self.secret_hash.and_then(stored_digest);
-        of_secret.into_iter().chain(stored)
+        let previous = self.policy.as_ref().map(|members| members.claimed_digests());
+        of_secret.into_iter().chain(stored).chain(previous.unwrap_or_default())
     }
 
     pub(super) fn has_plaintext(&self) -> bool {
@@ -205,19 +255,26 @@ impl<'a> Members<'a> {
         date.parse().map(Some).map_err(|_| Defect::BadExpiry)
     }
 
-    /// Any text in `revoked_at` revokes, a date or not: somebody meant to take the key away.
-    fn revoked(&self) -> Result<bool, Defect> {
-        let inactive = match present(self.is_active).map(RawValue::get) {
-            None | Some("true") => false,
-            Some("false") => true,
-            Some(_) => return Err(Defect::BadRevocation),
-        };
-        let revoked = match present(self.revoked_at) {
-            None => false,
-            Some(raw) if is_string(raw) => true,
-            Some(_) => return Err(Defect::BadRevocation),
-        };
-        Ok(inactive || revoked)
+    fn is_active(&self) -> Result<bool, Defect> {
+        match present(self.is_active).map(RawValue::get) {
+            None | Some("true") => Ok(true),
+            Some("false") => Ok(false),
+            Some(_) => Err(Defect::BadRevocation),
+        }
+    }
+
+    /// Any text revokes, a date or not: somebody meant to take the key away.
+    fn revoked_at(&self) -> Result<Option<Cow<'a, str>>, Defect> {
+        match present(self.revoked_at) {
+            None => Ok(None),
+            Some(raw) if is_string(raw) => Ok(Some(text(raw).unwrap_or_default())),
+            Some(_) => Err(Defect::BadRevocation),
+        }
+    }
+
+    fn revoke_reason(&self) -> Result<Option<Cow<'a, str>>, Defect> {
+        let reason = present(self.revoke_reason).map(|raw| text(raw).ok_or(Defect::BadRevocation));
+        reason.transpose()
     }
 
     fn metadata(&self) -> Result<Option<&'a RawValue>, Defect> {
@@ -239,11 +296,25 @@ impl<'a> Members<'a> {
             Member::UpdatedAt => &mut self.updated_at,
             Member::ExpiresAt => &mut self.expires_at,
             Member::RevokedAt => &mut self.revoked_at,
+            Member::RevokeReason => &mut self.revoke_reason,
             Member::IsActive => &mut self.is_active,
             Member::Metadata => &mut self.metadata,
+            Member::UserId => &mut self.policy().user_id,
+            Member::Environment => &mut self.policy().environment,
+            Member::KeyPrefix => &mut self.policy().key_prefix,
+            Member::RateLimitPerHour => &mut self.policy().rate_limit_per_hour,
+            Member::Burst => &mut self.policy().burst,
+            Member::Limits => &mut self.policy().limits,
+            Member::AllowedIps => &mut self.policy().allowed_ips,
+            Member::Scopes => &mut self.policy().scopes,
+            Member::Previous => &mut self.policy().previous,
             Member::Unknown => return,
         };
         *member = Some(value);
+    }
+
+    fn policy(&mut self) -> &mut PolicyMembers<'a> {
+        self.policy.get_or_insert_default()
     }
 }
 
@@ -260,8 +331,18 @@ enum Member {
     UpdatedAt,
     ExpiresAt,
     RevokedAt,
+    RevokeReason,
     IsActive,
     Metadata,
+    UserId,
+    Environment,
+    KeyPrefix,
+    RateLimitPerHour,
+    Burst,
+    Limits,
+    AllowedIps,
+    Scopes,
+    Previous,
     #[serde(other)]
     Unknown,
 }
@@ -304,7 +385,7 @@ impl<'de, N: Deserialize<'de> + Into<Member>> Visitor<'de> for MembersVisitor<N>
 }
 
 /// A member that is there and not `null`.
-fn present(member: Option<&RawValue>) -> Option<&RawValue> {
+pub(super) fn present(member: Option<&RawValue>) -> Option<&RawValue> {
     member.filter(|raw| raw.get() != "null")
 }
 

@@ -1,56 +1,94 @@
-//! The body of `POST /verify`, read exactly and without building a tree.
+//! The body of a verify, read exactly and without building a tree: one, a batch of them, and one whose key may stand in a
+//! header instead.
+
+mod malformed;
 
 use std::borrow::Cow;
 use std::fmt;
+use std::net::IpAddr;
 
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use zeroize::Zeroize;
 
-use super::key;
+pub use self::malformed::Malformed;
+use super::{
+    key::{present, text},
+    network,
+    scope::{MAX_SCOPES, Scope},
+    secret::Digest,
+    verify::Asked,
+};
 
-/// The most characters a presented key may have.
+/// The most characters of a presented key.
 pub const MAX_API_KEY_CHARS: usize = 1024;
+/// The most characters of an endpoint's name.
+pub const MAX_ENDPOINT_CHARS: usize = 256;
+/// The most that one verify may cost.
+pub const MAX_COST: u32 = 100_000;
+/// The most requests of a batch.
+pub const MAX_BATCH: usize = 100;
 
 pub struct VerifyRequest<'a> {
     /// Owned only when the JSON string had escapes; then it is wiped on drop.
     pub api_key: Cow<'a, str>,
-}
-
-/// Why a body is no verify request. Each has one fixed answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Malformed {
-    NotJson,
-    NotAnObject,
-    MissingApiKey,
-    ApiKeyNotAString,
-    ApiKeyTooLong,
+    pub asked: Asked<'a>,
+    /// How many calls it counts as in the key's limits.
+    pub cost: u32,
+    /// What the key is used for, in the caller's own words.
+    pub endpoint: Option<Cow<'a, str>>,
+    pub explain: bool,
 }
 
 impl<'a> VerifyRequest<'a> {
     /// The whole body must be one JSON object. Unknown members are ignored; of a repeated one the last counts.
     pub fn parse(body: &'a [u8]) -> Result<Self, Malformed> {
-        let text = std::str::from_utf8(body).map_err(|_| Malformed::NotJson)?;
-        let body: Body = serde_json::from_str(text).map_err(|_| without_object(text))?;
-        let raw = body.api_key.ok_or(Malformed::MissingApiKey)?;
-        if !raw.get().starts_with('"') {
-            return Err(Malformed::ApiKeyNotAString);
-        }
-        // What is JSON and yet no text is half a surrogate pair.
-        let request = Self {
-            api_key: key::text(raw).ok_or(Malformed::NotJson)?,
-        };
-        if request.is_too_long() {
-            Err(Malformed::ApiKeyTooLong)
+        Body::read(utf8(body)?)?.request()
+    }
+
+    /// One element of a batch, or any other text.
+    pub fn parse_text(text: &'a str) -> Result<Self, Malformed> {
+        Body::read(text)?.request()
+    }
+
+    /// The key may come from the body or from elsewhere; `None` when it does from neither. There the body may be empty.
+    pub fn parse_with(body: &'a [u8], sent_elsewhere: Option<&'a str>) -> Result<Option<Self>, Malformed> {
+        let text = utf8(body)?;
+        let mut body = if text.trim_ascii().is_empty() {
+            Body::default()
         } else {
-            Ok(request)
+            Body::read(text)?
+        };
+        body.api_key = present(body.api_key);
+        let Some(api_key) = body.api_key()?.or(sent_elsewhere.map(Cow::Borrowed)) else {
+            return Ok(None);
+        };
+        let request = body.with(api_key)?;
+        if sent_elsewhere.is_some_and(|sent| Digest::of(sent) != Digest::of(&request.api_key)) {
+            return Err(Malformed::TwoApiKeys);
         }
+        Ok(Some(request))
     }
 
     fn is_too_long(&self) -> bool {
-        // A text has no more characters than bytes, so most are not counted.
-        self.api_key.len() > MAX_API_KEY_CHARS && self.api_key.chars().nth(MAX_API_KEY_CHARS).is_some()
+        is_longer(&self.api_key, MAX_API_KEY_CHARS)
     }
+}
+
+/// The requests of a batch, undecoded: each is judged for itself. The body is a list of them, or an object with the list
+/// in `requests`.
+pub fn parse_batch(body: &[u8]) -> Result<Vec<&RawValue>, Malformed> {
+    let text = utf8(body)?;
+    let requests: Vec<&RawValue> = if text.trim_ascii_start().starts_with('[') {
+        serde_json::from_str(text).map_err(|_| Malformed::NotJson)?
+    } else {
+        let list = Body::read(text)?.requests.ok_or(Malformed::MissingRequests)?;
+        serde_json::from_str(list.get()).map_err(|_| Malformed::RequestsNotAList)?
+    };
+    if requests.len() > MAX_BATCH {
+        return Err(Malformed::TooManyRequests);
+    }
+    Ok(requests)
 }
 
 impl Drop for VerifyRequest<'_> {
@@ -67,56 +105,13 @@ impl fmt::Debug for VerifyRequest<'_> {
     }
 }
 
-/// The parts of a 422 answer, in the words of the service that clients were written against.
-impl Malformed {
-    pub const ALL: [Self; 5] = [
-        Self::NotJson,
-        Self::NotAnObject,
-        Self::MissingApiKey,
-        Self::ApiKeyNotAString,
-        Self::ApiKeyTooLong,
-    ];
+/// A text has no more characters than bytes, so most are not counted.
+fn is_longer(text: &str, most_chars: usize) -> bool {
+    text.len() > most_chars && text.chars().nth(most_chars).is_some()
+}
 
-    /// The sentence in `error`.
-    pub const fn sentence(self) -> &'static str {
-        match self {
-            Self::NotJson => "The body is not JSON",
-            Self::NotAnObject => "The body is not a JSON object",
-            Self::MissingApiKey => "The body has no api_key",
-            Self::ApiKeyNotAString => "api_key is not a string",
-            Self::ApiKeyTooLong => "api_key has more than 1024 characters",
-        }
-    }
-
-    /// The detail's `type`.
-    pub const fn kind(self) -> &'static str {
-        match self {
-            Self::NotJson => "json_invalid",
-            Self::NotAnObject => "model_attributes_type",
-            Self::MissingApiKey => "missing",
-            Self::ApiKeyNotAString => "string_type",
-            Self::ApiKeyTooLong => "string_too_long",
-        }
-    }
-
-    /// The detail's `loc`.
-    pub const fn location(self) -> &'static [&'static str] {
-        match self {
-            Self::NotJson | Self::NotAnObject => &["body"],
-            Self::MissingApiKey | Self::ApiKeyNotAString | Self::ApiKeyTooLong => &["body", "api_key"],
-        }
-    }
-
-    /// The detail's `msg`.
-    pub const fn message(self) -> &'static str {
-        match self {
-            Self::NotJson => "JSON decode error",
-            Self::NotAnObject => "Input should be a valid dictionary or object to extract fields from",
-            Self::MissingApiKey => "Field required",
-            Self::ApiKeyNotAString => "Input should be a valid string",
-            Self::ApiKeyTooLong => "String should have at most 1024 characters",
-        }
-    }
+fn utf8(body: &[u8]) -> Result<&str, Malformed> {
+    std::str::from_utf8(body).map_err(|_| Malformed::NotJson)
 }
 
 /// Why a body that is no JSON object is none.
@@ -130,8 +125,110 @@ fn without_object(text: &str) -> Malformed {
 }
 
 /// What the body's object says, undecoded.
+#[derive(Default)]
 struct Body<'a> {
     api_key: Option<&'a RawValue>,
+    client_ip: Option<&'a RawValue>,
+    required_scopes: Option<&'a RawValue>,
+    cost: Option<&'a RawValue>,
+    endpoint: Option<&'a RawValue>,
+    explain: Option<&'a RawValue>,
+    requests: Option<&'a RawValue>,
+}
+
+impl<'a> Body<'a> {
+    fn read(text: &'a str) -> Result<Self, Malformed> {
+        serde_json::from_str(text).map_err(|_| without_object(text))
+    }
+
+    fn request(&self) -> Result<VerifyRequest<'a>, Malformed> {
+        self.with(self.api_key()?.ok_or(Malformed::MissingApiKey)?)
+    }
+
+    fn with(&self, api_key: Cow<'a, str>) -> Result<VerifyRequest<'a>, Malformed> {
+        let mut request = VerifyRequest {
+            api_key,
+            asked: Asked::default(),
+            cost: 1,
+            endpoint: None,
+            explain: false,
+        };
+        if request.is_too_long() {
+            return Err(Malformed::ApiKeyTooLong);
+        }
+        request.asked.client_ip = present(self.client_ip).map(client_ip).transpose()?;
+        request.asked.required_scopes = present(self.required_scopes).map_or(Ok(Vec::new()), scopes)?;
+        request.cost = present(self.cost).map_or(Ok(1), cost)?;
+        request.endpoint = present(self.endpoint).map_or(Ok(None), endpoint)?;
+        request.explain = present(self.explain).map_or(Ok(false), boolean)?;
+        Ok(request)
+    }
+
+    fn api_key(&self) -> Result<Option<Cow<'a, str>>, Malformed> {
+        let api_key = self.api_key.map(|raw| string(raw, Malformed::ApiKeyNotAString));
+        api_key.transpose()
+    }
+
+    fn member(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>> {
+        Some(match name {
+            "api_key" => &mut self.api_key,
+            "client_ip" => &mut self.client_ip,
+            "required_scopes" => &mut self.required_scopes,
+            "cost" => &mut self.cost,
+            "endpoint" => &mut self.endpoint,
+            "explain" => &mut self.explain,
+            "requests" => &mut self.requests,
+            _ => return None,
+        })
+    }
+}
+
+/// What is a JSON string and yet no text is half a surrogate pair.
+fn string(raw: &RawValue, otherwise: Malformed) -> Result<Cow<'_, str>, Malformed> {
+    if raw.get().starts_with('"') {
+        text(raw).ok_or(Malformed::NotJson)
+    } else {
+        Err(otherwise)
+    }
+}
+
+fn client_ip(raw: &RawValue) -> Result<IpAddr, Malformed> {
+    network::address(&string(raw, Malformed::ClientIpNotAString)?).ok_or(Malformed::ClientIpNotAnAddress)
+}
+
+fn scopes(raw: &RawValue) -> Result<Vec<Scope<'_>>, Malformed> {
+    let listed: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| Malformed::ScopesNotAList)?;
+    if listed.len() > MAX_SCOPES {
+        return Err(Malformed::TooManyScopes);
+    }
+    let scope = |raw| Scope::parse(string(raw, Malformed::ScopeNotAString)?).map_err(|_| Malformed::ScopeMalformed);
+    listed.into_iter().map(scope).collect()
+}
+
+fn cost(raw: &RawValue) -> Result<u32, Malformed> {
+    let digits = raw.get().strip_prefix('-').unwrap_or(raw.get());
+    if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(Malformed::CostNotAnInteger);
+    }
+    match raw.get().parse() {
+        Ok(cost @ 1..=MAX_COST) => Ok(cost),
+        Ok(0) => Err(Malformed::CostTooSmall),
+        Err(_) if digits != raw.get() => Err(Malformed::CostTooSmall),
+        Ok(_) | Err(_) => Err(Malformed::CostTooLarge),
+    }
+}
+
+/// The empty text is as good as none.
+fn endpoint(raw: &RawValue) -> Result<Option<Cow<'_, str>>, Malformed> {
+    let text = string(raw, Malformed::EndpointNotAString)?;
+    if is_longer(&text, MAX_ENDPOINT_CHARS) {
+        return Err(Malformed::EndpointTooLong);
+    }
+    Ok((!text.is_empty()).then_some(text))
+}
+
+fn boolean(raw: &RawValue) -> Result<bool, Malformed> {
+    raw.get().parse().map_err(|_| Malformed::ExplainNotABoolean)
 }
 
 impl<'de> Deserialize<'de> for Body<'de> {
@@ -150,12 +247,11 @@ impl<'de> Visitor<'de> for BodyVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut body = Body { api_key: None };
+        let mut body = Body::default();
         while let Some(name) = map.next_key::<&RawValue>()? {
-            if key::text(name).as_deref() == Some("api_key") {
-                body.api_key = Some(map.next_value()?);
-            } else {
-                map.next_value::<IgnoredAny>()?;
+            match text(name).and_then(|name| body.member(&name)) {
+                Some(member) => *member = Some(map.next_value()?),
+                None => drop(map.next_value::<IgnoredAny>()?),
             }
         }
         Ok(body)

@@ -1,58 +1,128 @@
-//! The question itself: is this presented key good now?
+//! The question itself: is this presented key good now, for what it is asked for?
+
+mod explain;
+
+use std::net::IpAddr;
 
 use bytes::BufMut;
 
+pub use self::explain::{Check, Finding, Outcome, explain};
 use super::{
     index::{Entry, Index},
+    scope::{self, Scope},
     secret::Digest,
     time::Timestamp,
 };
+
+/// A key that is good for what was asked.
+pub type Good<'a> = Entry<'a>;
+
+/// What a presented key is asked to be good for. The default asks for nothing and knows nothing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Asked<'a> {
+    /// Where the key's holder is; `None` when nobody knows.
+    pub client_ip: Option<IpAddr>,
+    /// The key must have all of them.
+    pub required_scopes: Vec<Scope<'a>>,
+}
 
 /// Why a key is not good. One enum feeds the `code` in the body, the log, the metrics and the table in USAGE.md.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Refusal {
     /// Unknown or malformed.
     Invalid,
-    Expired,
     Revoked,
+    Expired,
+    IpNotAllowed,
+    InsufficientScope,
+    RateLimited,
 }
 
 impl Refusal {
-    pub const ALL: [Self; 3] = [Self::Invalid, Self::Expired, Self::Revoked];
+    /// In the order in which they are looked for.
+    pub const ALL: [Self; 6] = [
+        Self::Invalid,
+        Self::Revoked,
+        Self::Expired,
+        Self::IpNotAllowed,
+        Self::InsufficientScope,
+        Self::RateLimited,
+    ];
 
     pub const fn code(self) -> &'static str {
         match self {
             Self::Invalid => "invalid",
-            Self::Expired => "expired",
             Self::Revoked => "revoked",
+            Self::Expired => "expired",
+            Self::IpNotAllowed => "ip_not_allowed",
+            Self::InsufficientScope => "insufficient_scope",
+            Self::RateLimited => "rate_limited",
         }
     }
 }
 
-/// Only the holder of a genuine secret ever sees a refusal other than `Invalid`.
-pub fn verify<'a>(index: &'a Index, presented: &str, now: Timestamp) -> Result<Entry<'a>, Refusal> {
-    let entry = index.find(&Digest::of(presented)).ok_or(Refusal::Invalid)?;
-    match entry.expires_at {
-        _ if entry.revoked => Err(Refusal::Revoked),
-        Some(expires_at) if now >= expires_at => Err(Refusal::Expired),
-        Some(_) | None => Ok(entry),
+/// Everything that record, request and time decide. Only the holder of a genuine secret ever sees a refusal other than
+/// `Invalid`.
+pub fn verify<'a>(index: &'a Index, presented: &str, asked: &Asked<'_>, now: Timestamp) -> Result<Good<'a>, Refusal> {
+    let entry = find(index, presented, now).ok_or(Refusal::Invalid)?;
+    if entry.revoked {
+        Err(Refusal::Revoked)
+    } else if entry.has_expired(now) {
+        Err(Refusal::Expired)
+    } else if !entry.admits(asked.client_ip) {
+        Err(Refusal::IpNotAllowed)
+    } else if !entry.grants(&asked.required_scopes) {
+        Err(Refusal::InsufficientScope)
+    } else {
+        Ok(entry)
     }
 }
 
-impl Entry<'_> {
-    /// The answer to the holder of this key, as JSON. Allocates nothing where `out` has room for `answer_len` bytes.
+/// A secret that was replaced is as good as unknown when its time is over.
+fn find<'a>(index: &'a Index, presented: &str, now: Timestamp) -> Option<Entry<'a>> {
+    let entry = index.find(&Digest::of(presented))?;
+    entry.previous_until.is_none_or(|until| now < until).then_some(entry)
+}
+
+impl<'a> Entry<'a> {
+    fn has_expired(&self, now: Timestamp) -> bool {
+        self.expires_at.is_some_and(|expires_at| now >= expires_at)
+    }
+
+    fn admits(&self, client_ip: Option<IpAddr>) -> bool {
+        self.policy.is_none_or(|policy| policy.allowed_ips.admit(client_ip))
+    }
+
+    fn grants(&self, required: &[Scope<'_>]) -> bool {
+        required.is_empty() || scope::grants(self.scopes(), required)
+    }
+
+    /// None for a key that has no list of them: what it may do was never said.
+    pub fn scopes(&self) -> &'a [Scope<'static>] {
+        self.policy.map_or(&[], |policy| &policy.terms.scopes)
+    }
+
+    /// The answer to the holder of this key, as JSON. Allocates nothing for a current secret where `out` has room for
+    /// `answer_len` bytes.
     pub fn write_answer(&self, out: &mut impl BufMut) {
-        for part in self.answer() {
+        for part in self
+            .answer()
+            .into_iter()
+            .chain(self.policy_answer().into_iter().flatten())
+        {
             out.put_slice(part.as_bytes());
         }
+        out.put_slice(self.previous_answer().as_bytes());
+        out.put_u8(b'}');
     }
 
     pub fn answer_len(&self) -> usize {
-        self.answer().map(str::len).iter().sum()
+        let policy = self.policy_answer().map_or(0, |parts| parts.map(str::len).iter().sum());
+        self.answer().map(str::len).iter().sum::<usize>() + policy + self.previous_answer().len() + 1
     }
 
     /// Id, name and metadata are JSON already.
-    fn answer(&self) -> [&str; 7] {
+    fn answer(&self) -> [&str; 6] {
         [
             r#"{"valid":true,"key_id":""#,
             self.id,
@@ -60,8 +130,22 @@ impl Entry<'_> {
             self.name,
             r#"","metadata":"#,
             self.metadata,
-            "}",
         ]
+    }
+
+    fn policy_answer(&self) -> Option<[&str; 4]> {
+        let policy = self.policy.as_ref()?;
+        Some(match policy.user_id {
+            Some(user_id) => [r#","user_id":""#, user_id, "\"", policy.answer],
+            None => ["", "", "", policy.answer],
+        })
+    }
+
+    /// Tells who still uses a secret that was replaced that there is a new one.
+    fn previous_answer(&self) -> String {
+        self.previous_until.map_or_else(String::new, |until| {
+            format!(r#","secret":"previous","previous_expires_at":"{until}""#)
+        })
     }
 }
 
@@ -80,24 +164,145 @@ mod tests {
     }
 
     fn refusal(members: &str, now: Timestamp) -> Option<Refusal> {
-        verify(&index(members), "sec_1", now).err()
+        verify(&index(members), "sec_1", &Asked::default(), now).err()
+    }
+
+    fn asked<'a>(client_ip: Option<&str>, scopes: &[&'a str]) -> Asked<'a> {
+        Asked {
+            client_ip: client_ip.map(|text| text.parse().unwrap()),
+            required_scopes: scopes.iter().map(|text| Scope::parse(*text).unwrap()).collect(),
+        }
+    }
+
+    fn answer(entry: &Good<'_>) -> String {
+        let mut answer = Vec::new();
+        entry.write_answer(&mut answer);
+        assert_eq!(entry.answer_len(), answer.len());
+        String::from_utf8(answer).unwrap()
     }
 
     #[test]
     fn a_good_key_is_answered_with_its_id_name_and_metadata() {
         let index = index(r#","metadata":{ "plan": [1.50, "a b"] }"#);
-        let entry = verify(&index, "sec_1", NOW).unwrap();
-        let mut answer = Vec::new();
-        entry.write_answer(&mut answer);
+        let entry = verify(&index, "sec_1", &Asked::default(), NOW).unwrap();
         let expected = r#"{"valid":true,"key_id":"key_1","name":"Smörgås \"24\"","metadata":{"plan":[1.50,"a b"]}}"#;
-        assert_eq!(std::str::from_utf8(&answer).unwrap(), expected);
-        assert_eq!(entry.answer_len(), answer.len());
+        assert_eq!(answer(&entry), expected);
+    }
+
+    #[test]
+    fn a_policy_adds_its_members_behind_those_of_a_plain_key() {
+        let plain = r#"{"valid":true,"key_id":"key_1","name":"Smörgås \"24\"","metadata":{}"#;
+        let table = [
+            ("", ""),
+            (r#","rate_limit_per_hour":5,"allowed_ips":[],"key_prefix":"sec_""#, ""),
+            (r#","user_id":"u\u00e9""#, r#","user_id":"ué""#),
+            (r#","environment":"test""#, r#","environment":"test""#),
+            (
+                r#","scopes":["a:b","*"],"environment":"production","user_id":"u""#,
+                r#","user_id":"u","environment":"production","scopes":["a:b","*"]"#,
+            ),
+        ];
+        for (members, added) in table {
+            let index = index(members);
+            let entry = verify(&index, "sec_1", &Asked::default(), NOW).unwrap();
+            assert_eq!(answer(&entry), format!("{plain}{added}}}"), "{members}");
+        }
+    }
+
+    #[test]
+    fn an_earlier_secret_is_good_until_its_time_and_says_so() {
+        let digest = Digest::of("sec_old");
+        let previous = format!(r#","user_id":"u","previous":[{{"secret_hash":"{digest}","not_after":"{NOW_TEXT}"}}]"#);
+        let before = Timestamp::from_millis(NOW.as_millis() - 1);
+        let index = index(&previous);
+        let entry = verify(&index, "sec_old", &Asked::default(), before).unwrap();
+        let said = format!(r#","user_id":"u","secret":"previous","previous_expires_at":"{NOW_TEXT}"}}"#);
+        assert!(answer(&entry).ends_with(&said), "{}", answer(&entry));
+        let entry = verify(&index, "sec_1", &Asked::default(), before).unwrap();
+        assert!(answer(&entry).ends_with(r#","user_id":"u"}"#));
+        for (presented, now, refusal) in [("sec_old", NOW, Some(Refusal::Invalid)), ("sec_1", NOW, None)] {
+            assert_eq!(verify(&index, presented, &Asked::default(), now).err(), refusal);
+        }
+        let revoked = self::index(&format!(r#"{previous},"is_active":false"#));
+        for (now, refusal) in [(before, Refusal::Revoked), (NOW, Refusal::Invalid)] {
+            assert_eq!(verify(&revoked, "sec_old", &Asked::default(), now).err(), Some(refusal));
+        }
+    }
+
+    #[test]
+    fn the_first_check_that_fails_is_the_refusal() {
+        let policy = r#","allowed_ips":["10.0.0.0/8"],"scopes":["orders:*"]"#;
+        let expired = format!(r#"{policy},"expires_at":"{NOW_TEXT}""#);
+        let revoked = format!(r#"{expired},"is_active":false"#);
+        let (inside, outside) = (Some("::ffff:10.1.2.3"), Some("192.0.2.1"));
+        let none: &[&str] = &[];
+        let table = [
+            ("", None, none, None),
+            ("", outside, &[], None),
+            ("", None, &["orders:write"], Some(Refusal::InsufficientScope)),
+            (policy, inside, &["orders:write", "orders:read"], None),
+            (
+                policy,
+                inside,
+                &["orders:write", "users:read"],
+                Some(Refusal::InsufficientScope),
+            ),
+            (policy, outside, &["users:read"], Some(Refusal::IpNotAllowed)),
+            (policy, None, &["orders:write"], Some(Refusal::IpNotAllowed)),
+            (policy, None, &[], Some(Refusal::IpNotAllowed)),
+            (&expired, outside, &["users:read"], Some(Refusal::Expired)),
+            (&revoked, outside, &["users:read"], Some(Refusal::Revoked)),
+            (&revoked, inside, &[], Some(Refusal::Revoked)),
+        ];
+        for (members, client_ip, scopes, refusal) in table {
+            let (index, asked) = (index(members), asked(client_ip, scopes));
+            let verdict = verify(&index, "sec_1", &asked, NOW).err();
+            assert_eq!(verdict, refusal, "{members} {client_ip:?} {scopes:?}");
+            let findings = explain(&index, "sec_1", &asked, NOW).unwrap();
+            let failed = findings.iter().find(|finding| finding.outcome == Outcome::Failed);
+            let explained = failed.map(|finding| match finding.check {
+                Check::Secret => Refusal::Invalid,
+                Check::Revocation => Refusal::Revoked,
+                Check::Expiry => Refusal::Expired,
+                Check::AllowedIps => Refusal::IpNotAllowed,
+                Check::Scopes => Refusal::InsufficientScope,
+            });
+            assert_eq!(explained, refusal, "{members} {client_ip:?} {scopes:?}");
+        }
+    }
+
+    #[test]
+    fn only_who_holds_a_genuine_operators_secret_has_a_verdict_explained() {
+        let plain = index("");
+        let words: Vec<_> = explain(&plain, "sec_1", &Asked::default(), NOW)
+            .unwrap()
+            .iter()
+            .map(|finding| (finding.check.word(), finding.outcome.word()))
+            .collect();
+        let expected = [
+            ("secret", "passed"),
+            ("revocation", "passed"),
+            ("expiry", "not_set"),
+            ("allowed_ips", "not_set"),
+            ("scopes", "not_set"),
+        ];
+        assert_eq!(words, expected);
+        assert_eq!(explain(&plain, "sec_2", &Asked::default(), NOW), None);
+        assert_eq!(
+            explain(&index(r#","user_id":"u""#), "sec_1", &Asked::default(), NOW),
+            None
+        );
     }
 
     #[test]
     fn a_key_without_metadata_is_answered_with_an_empty_object() {
         for members in ["", r#","metadata":null"#, r#","metadata":{ }"#] {
-            assert_eq!(verify(&index(members), "sec_1", NOW).unwrap().metadata, "{}");
+            assert_eq!(
+                verify(&index(members), "sec_1", &Asked::default(), NOW)
+                    .unwrap()
+                    .metadata,
+                "{}"
+            );
         }
     }
 
@@ -105,7 +310,7 @@ mod tests {
     fn an_unknown_secret_is_invalid() {
         for presented in ["", "sec_", "sec_2", "sec_1 ", "SEC_1", "key_1"] {
             assert_eq!(
-                verify(&index(""), presented, NOW).err(),
+                verify(&index(""), presented, &Asked::default(), NOW).err(),
                 Some(Refusal::Invalid),
                 "{presented:?}"
             );

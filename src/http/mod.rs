@@ -1,5 +1,5 @@
-//! The HTTP side: connections, routes, answers. `POST /verify` is matched here by hand, so that it costs what bare
-//! hyper costs; warp composes every other route.
+//! The HTTP side: connections, routes, answers. `POST /verify` and its kin are matched here by hand, so that they
+//! cost what bare hyper costs; warp composes every other route.
 
 pub mod body;
 pub mod connection;
@@ -91,16 +91,14 @@ pub async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let _open = connection.open_request(request.version());
-    Ok(match screen::screen(&request) {
-        Err(refusal) => refuse(&connection, &request, refusal),
-        Ok(()) if connection.face.verify && request.uri().path() == "/verify" => {
-            if request.method() == Method::POST {
-                verify::answer(&connection, request).await
-            } else {
-                refuse(&connection, &request, Refusal::MethodNotAllowed { allow: "POST" })
-            }
-        }
-        Ok(()) => route(&connection, request).await,
+    if let Err(refusal) = screen::screen(&request) {
+        return Ok(refuse(&connection, &request, refusal));
+    }
+    let form = verify::Form::of(request.uri().path()).filter(|_| connection.face.verify);
+    Ok(match form {
+        Some(form) if request.method() == Method::POST => verify::answer(&connection, request, form).await,
+        Some(_) => refuse(&connection, &request, Refusal::MethodNotAllowed { allow: "POST" }),
+        None => route(&connection, request).await,
     })
 }
 

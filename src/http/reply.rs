@@ -1,26 +1,31 @@
 //! What every outcome is answered with: the one table from verdict or error to status and body.
 
-use std::cell::RefCell;
+mod verdict;
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use hyper::{
     HeaderMap, Response, StatusCode, Version,
-    header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER},
+    header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderValue, RETRY_AFTER, WWW_AUTHENTICATE},
 };
 use serde::Serialize;
 
 use super::body::Unread;
-use crate::core::{index::Entry, request::Malformed, verify};
+use crate::core::{request::Malformed, verify};
 
 /// An answer with a fixed body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
     Key(verify::Refusal),
+    /// A key in the caller's own name that is refused, or is missing.
+    Credential(verify::Refusal),
+    NoCredential,
     Malformed(Malformed),
     NotLoaded,
     NotLocal,
     NotFound,
-    MethodNotAllowed { allow: &'static str },
+    MethodNotAllowed {
+        allow: &'static str,
+    },
     BadHost,
     BadTransferEncoding,
     Body(Unread),
@@ -32,6 +37,8 @@ pub struct Reply {
     status: StatusCode,
     body: Bytes,
     allow: Option<&'static str>,
+    /// What a caller without a good credential is told.
+    challenge: Option<&'static str>,
     retry_after: bool,
     /// What else the connection brings cannot be trusted or is not wanted.
     close: bool,
@@ -43,6 +50,7 @@ impl Reply {
             status,
             body: body.into(),
             allow: None,
+            challenge: None,
             retry_after: false,
             close: false,
         }
@@ -71,23 +79,14 @@ impl Reply {
         self
     }
 
-    fn close(mut self) -> Self {
-        self.close = true;
+    fn challenge(mut self, challenge: &'static str) -> Self {
+        self.challenge = Some(challenge);
         self
     }
 
-    /// A good key's answer lies behind the ones before it in a buffer of the thread, which is used again once all of
-    /// them have left.
-    pub fn good_key(key: &Entry<'_>) -> Self {
-        let length = key.answer_len();
-        let body = ANSWERS.with_borrow_mut(|room| {
-            if room.capacity() < length {
-                room.reserve(length.max(ROOM));
-            }
-            key.write_answer(room);
-            room.split().freeze()
-        });
-        Self::json(StatusCode::OK, body)
+    fn close(mut self) -> Self {
+        self.close = true;
+        self
     }
 
     pub fn into_response<B: From<Bytes>>(self, version: Version) -> Response<B> {
@@ -102,6 +101,9 @@ impl Reply {
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
         if let Some(methods) = self.allow {
             headers.insert(ALLOW, HeaderValue::from_static(methods));
+        }
+        if let Some(challenge) = self.challenge {
+            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if self.retry_after {
             headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
@@ -119,7 +121,9 @@ impl Reply {
 impl From<Refusal> for Reply {
     fn from(refusal: Refusal) -> Self {
         match refusal {
-            Refusal::Key(refusal) => Self::fixed(StatusCode::FORBIDDEN, key_refused(refusal)),
+            Refusal::Key(refusal) => Self::key_refused(refusal),
+            Refusal::Credential(refusal) => Self::credential_refused(refusal),
+            Refusal::NoCredential => Self::no_credential(),
             Refusal::Malformed(reason) => Self::json_of(StatusCode::UNPROCESSABLE_ENTITY, &malformed(reason)),
             Refusal::NotLoaded => Self::fixed(
                 StatusCode::SERVICE_UNAVAILABLE,
@@ -163,25 +167,6 @@ impl From<Refusal> for Reply {
     }
 }
 
-/// Both shapes that clients of the older services read: flat, and wrapped in `detail`.
-macro_rules! key_refused {
-    ($code:literal) => {
-        concat!(
-            r#"{"valid":false,"error":"Invalid API key","code":""#,
-            $code,
-            r#"","detail":{"valid":false,"error":"Invalid API key"}}"#
-        )
-    };
-}
-
-const fn key_refused(refusal: verify::Refusal) -> &'static str {
-    match refusal {
-        verify::Refusal::Invalid => key_refused!("invalid"),
-        verify::Refusal::Expired => key_refused!("expired"),
-        verify::Refusal::Revoked => key_refused!("revoked"),
-    }
-}
-
 /// `detail` has the form that clients of the older services know, without the `input` that would repeat what was sent.
 #[derive(Serialize)]
 struct MalformedBody {
@@ -207,53 +192,39 @@ fn malformed(malformed: Malformed) -> MalformedBody {
     }
 }
 
-/// How much room for answers a thread asks for at once.
-const ROOM: usize = 64 * 1024;
-
-thread_local! {
-    static ANSWERS: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(ROOM));
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
 
     use super::*;
 
-    const EVERY_REFUSAL: [Refusal; 17] = [
-        Refusal::Key(verify::Refusal::Invalid),
-        Refusal::Key(verify::Refusal::Expired),
-        Refusal::Key(verify::Refusal::Revoked),
-        Refusal::Malformed(Malformed::NotJson),
-        Refusal::Malformed(Malformed::NotAnObject),
-        Refusal::Malformed(Malformed::MissingApiKey),
-        Refusal::Malformed(Malformed::ApiKeyNotAString),
-        Refusal::Malformed(Malformed::ApiKeyTooLong),
-        Refusal::NotLoaded,
-        Refusal::NotLocal,
-        Refusal::NotFound,
-        Refusal::MethodNotAllowed { allow: "POST" },
-        Refusal::BadHost,
-        Refusal::BadTransferEncoding,
-        Refusal::Body(Unread::TooLarge),
-        Refusal::Body(Unread::TooSlow),
-        Refusal::Body(Unread::Broken),
-    ];
-
-    #[test]
-    fn every_fixed_body_is_a_json_object() {
-        for refusal in EVERY_REFUSAL {
-            let reply = Reply::from(refusal);
-            let body: Value = serde_json::from_slice(&reply.body).unwrap();
-            assert!(body.is_object(), "{refusal:?}");
-        }
+    fn every_refusal() -> Vec<Refusal> {
+        let of_keys = verify::Refusal::ALL.into_iter();
+        let others = [
+            Refusal::NoCredential,
+            Refusal::NotLoaded,
+            Refusal::NotLocal,
+            Refusal::NotFound,
+            Refusal::MethodNotAllowed { allow: "POST" },
+            Refusal::BadHost,
+            Refusal::BadTransferEncoding,
+            Refusal::Body(Unread::TooLarge),
+            Refusal::Body(Unread::TooSlow),
+            Refusal::Body(Unread::Broken),
+        ];
+        of_keys
+            .flat_map(|refusal| [Refusal::Key(refusal), Refusal::Credential(refusal)])
+            .chain(Malformed::ALL.map(Refusal::Malformed))
+            .chain(others)
+            .collect()
     }
 
     #[test]
-    fn every_refused_key_carries_the_code_of_its_refusal() {
-        for refusal in verify::Refusal::ALL {
-            let body: Value = serde_json::from_str(key_refused(refusal)).unwrap();
-            assert_eq!(body["code"], refusal.code());
+    fn every_fixed_body_is_a_json_object() {
+        for refusal in every_refusal() {
+            let reply = Reply::from(refusal);
+            let body: Value = serde_json::from_slice(&reply.body).unwrap();
+            assert!(body.is_object(), "{refusal:?}");
         }
     }
 
@@ -269,21 +240,5 @@ mod tests {
         sent.insert("x-sent", HeaderValue::from_static("marker"));
         let response: Response<Bytes> = Reply::from(Refusal::NotFound).into_response_with(Version::HTTP_11, sent);
         assert!(!response.headers().contains_key("x-sent"));
-    }
-
-    #[test]
-    fn an_answer_longer_than_the_room_is_whole() {
-        let name = "x".repeat(2 * ROOM);
-        let key = Entry {
-            id: "key_1",
-            name: &name,
-            metadata: "{}",
-            expires_at: None,
-            revoked: false,
-        };
-        for _ in 0..3 {
-            let body: Value = serde_json::from_slice(&Reply::good_key(&key).body).unwrap();
-            assert_eq!(body["name"], *name);
-        }
     }
 }

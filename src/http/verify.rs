@@ -1,23 +1,112 @@
-//! `POST /verify`: read, look up, answer, and tell telemetry. Nothing here waits but for the body.
+//! Decides presented keys, for every route that is asked about one, and answers `POST /verify`, its batch and
+//! `POST /api/v1/keys/validate`. Nothing here waits but for the body.
 
-use std::time::Instant;
+mod batch;
+mod validate;
+
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{HeaderMap, Request, Response, body::Incoming};
 
 use super::{
-    body,
+    App, body,
     connection::Connection,
     identity,
     reply::{Refusal, Reply},
 };
-use crate::core::{request::VerifyRequest, secret::shown_prefix, verify};
+use crate::{
+    core::{
+        request::{Malformed, VerifyRequest},
+        secret::shown_prefix,
+        verify::{self, Asked, Finding, Good},
+    },
+    loader::Loaded,
+    telemetry::events::RequestInfo,
+};
 
-pub async fn answer(connection: &Connection, request: Request<Incoming>) -> Response<Full<Bytes>> {
+/// The routes answered here.
+#[derive(Clone, Copy)]
+pub enum Form {
+    Single,
+    Batch,
+    Validate,
+}
+
+impl Form {
+    pub fn of(path: &str) -> Option<Self> {
+        match path {
+            "/verify" => Some(Self::Single),
+            "/verify/batch" => Some(Self::Batch),
+            "/api/v1/keys/validate" => Some(Self::Validate),
+            _ => None,
+        }
+    }
+}
+
+/// A presented key, and what it is asked to be good for.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    pub api_key: &'a str,
+    pub asked: &'a Asked<'a>,
+    /// How many calls it counts as.
+    pub cost: u32,
+    /// What it is used for, in the caller's own words.
+    pub endpoint: Option<&'a str>,
+}
+
+impl<'a> From<&'a VerifyRequest<'_>> for Question<'a> {
+    fn from(request: &'a VerifyRequest<'_>) -> Self {
+        Self {
+            api_key: &request.api_key,
+            asked: &request.asked,
+            cost: request.cost,
+            endpoint: request.endpoint.as_deref(),
+        }
+    }
+}
+
+/// The one place where a presented key is decided: `/verify`, its batch, validation and whatever else lets somebody in by
+/// a key. What record, request and time say comes first; what depends on earlier requests can only take away from that,
+/// and stands between the verdict and its telemetry.
+pub(crate) fn decide<'a, 'r>(
+    app: &App,
+    loaded: &'a Loaded,
+    question: &Question<'_>,
+    caller: impl FnOnce() -> RequestInfo<'r>,
+    began: Instant,
+) -> Result<Good<'a>, verify::Refusal> {
+    let verdict = verify::verify(&loaded.index, question.api_key, question.asked, app.clock.now());
+    let telemetry = &app.telemetry;
+    match &verdict {
+        Ok(key) => {
+            telemetry.verification_success(caller, key.id, key.name);
+            telemetry.metrics.verify_success(began.elapsed());
+        }
+        Err(refusal) => {
+            telemetry.verification_failed(caller, shown_prefix(question.api_key), refusal.code());
+            telemetry.metrics.verify_failed(began.elapsed());
+        }
+    }
+    verdict
+}
+
+pub async fn answer(connection: &Connection, request: Request<Incoming>, form: Form) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let reply = match body::receive(body, connection.worker.deadlines.body).await {
-        Ok(body) => judge(connection, &head.headers, body.as_bytes()),
+        Ok(body) => {
+            let sender = Sender {
+                connection,
+                headers: &head.headers,
+                began: Instant::now(),
+            };
+            match form {
+                Form::Single => sender.single(body.as_bytes()),
+                Form::Batch => batch::answer(&sender, body.as_bytes()),
+                Form::Validate => validate::answer(&sender, body.as_bytes()),
+            }
+        }
         Err(unread) => {
             connection.close_gently();
             malformed(connection, &head.headers, unread.word(), Refusal::Body(unread))
@@ -26,40 +115,80 @@ pub async fn answer(connection: &Connection, request: Request<Incoming>) -> Resp
     reply.into_response_with(head.version, head.headers)
 }
 
-fn judge(connection: &Connection, headers: &HeaderMap, body: &[u8]) -> Reply {
-    let began = Instant::now();
-    match VerifyRequest::parse(body) {
-        Ok(request) => look_up(connection, headers, &request.api_key, began),
-        Err(reason) => malformed(connection, headers, reason.kind(), Refusal::Malformed(reason)),
+/// Who has sent a whole body, and when.
+struct Sender<'a> {
+    connection: &'a Connection,
+    headers: &'a HeaderMap,
+    began: Instant,
+}
+
+impl Sender<'_> {
+    fn single(&self, body: &[u8]) -> Reply {
+        match VerifyRequest::parse(body) {
+            Ok(request) => self
+                .loaded()
+                .map_or_else(Reply::from, |loaded| self.look_up(&loaded, &request, self.began)),
+            Err(reason) => self.malformed(reason),
+        }
+    }
+
+    fn look_up(&self, loaded: &Loaded, request: &VerifyRequest<'_>, began: Instant) -> Reply {
+        let reply = match self.decide(loaded, request, began) {
+            Ok(key) => Reply::good_key(&key),
+            Err(refusal) => refused(Refusal::Key(refusal), request),
+        };
+        match self.explained(loaded, request) {
+            Some(findings) => reply.with_checks(&findings),
+            None => reply,
+        }
+    }
+
+    fn decide<'l>(
+        &self,
+        loaded: &'l Loaded,
+        request: &VerifyRequest<'_>,
+        began: Instant,
+    ) -> Result<Good<'l>, verify::Refusal> {
+        let worker = &self.connection.worker;
+        let caller = || identity::request_info(self.headers, &worker.request_ids);
+        decide(&worker.app, loaded, &Question::from(request), caller, began)
+    }
+
+    fn explained(&self, loaded: &Loaded, request: &VerifyRequest<'_>) -> Option<Vec<Finding>> {
+        if !request.explain {
+            return None;
+        }
+        let now = self.connection.worker.app.clock.now();
+        verify::explain(&loaded.index, &request.api_key, &request.asked, now)
+    }
+
+    /// What is in force. Without it a key is not bad but unknowable.
+    fn loaded(&self) -> Result<Arc<Loaded>, Refusal> {
+        let app = &self.connection.worker.app;
+        app.reader.current().ok_or_else(|| {
+            app.telemetry.metrics.verify_unavailable();
+            tracing::debug!(
+                event = "verification_unavailable",
+                request_id = identity::request_id(self.headers, &self.connection.worker.request_ids).as_str(),
+                traceparent = identity::traceparent(self.headers),
+                "a key was asked for before any were loaded"
+            );
+            Refusal::NotLoaded
+        })
+    }
+
+    fn malformed(&self, reason: Malformed) -> Reply {
+        malformed(self.connection, self.headers, reason.kind(), Refusal::Malformed(reason))
     }
 }
 
-fn look_up(connection: &Connection, headers: &HeaderMap, presented: &str, began: Instant) -> Reply {
-    let app = &connection.worker.app;
-    let telemetry = &app.telemetry;
-    let Some(loaded) = app.reader.current() else {
-        telemetry.metrics.verify_unavailable();
-        tracing::debug!(
-            event = "verification_unavailable",
-            request_id = identity::request_id(headers, &connection.worker.request_ids).as_str(),
-            traceparent = identity::traceparent(headers),
-            "a key was asked for before any were loaded"
-        );
-        return Reply::from(Refusal::NotLoaded);
-    };
-    let request = || identity::request_info(headers, &connection.worker.request_ids);
-    match verify::verify(&loaded.index, presented, app.clock.now()) {
-        Ok(key) => {
-            let reply = Reply::good_key(&key);
-            telemetry.verification_success(request, key.id, key.name);
-            telemetry.metrics.verify_success(began.elapsed());
-            reply
+fn refused(refusal: Refusal, request: &VerifyRequest<'_>) -> Reply {
+    let reply = Reply::from(refusal);
+    match refusal {
+        Refusal::Key(verify::Refusal::InsufficientScope) | Refusal::Credential(verify::Refusal::InsufficientScope) => {
+            reply.with_required_scopes(&request.asked.required_scopes)
         }
-        Err(refusal) => {
-            telemetry.verification_failed(request, shown_prefix(presented), refusal.code());
-            telemetry.metrics.verify_failed(began.elapsed());
-            Reply::from(Refusal::Key(refusal))
-        }
+        _ => reply,
     }
 }
 

@@ -17,6 +17,7 @@ mod logs;
 mod metrics;
 mod newcomer;
 mod nginx;
+mod policy;
 mod python;
 mod store;
 mod telemetry;

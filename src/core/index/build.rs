@@ -6,10 +6,11 @@ mod shared;
 use std::borrow::Cow;
 
 use self::shared::Shared;
-use super::text::{Label, Seen, Texts};
-use super::{BadRecord, Index, MAX_BAD_RECORDS, NEVER, Record};
+use super::terms::{AllTerms, SeenTerms};
+use super::text::{Label, Rules, Seen, Texts};
+use super::{BadRecord, Index, MAX_BAD_RECORDS, NEVER, PreviousSecret, Record};
 use crate::core::{
-    key::{Defect, Key, Members},
+    key::{Defect, Key, KeyPolicy, Members, Previous},
     secret::Digest,
     time::Timestamp,
 };
@@ -22,8 +23,12 @@ struct Builder {
     records: Vec<Record>,
     /// Each record's place in the document's list.
     positions: Vec<u32>,
+    /// In the order of their records.
+    previous: Vec<PreviousSecret>,
     texts: Texts,
     seen: Seen,
+    terms: AllTerms,
+    seen_terms: SeenTerms,
     plaintext_count: usize,
     /// How many elements of the list were read.
     read: usize,
@@ -60,12 +65,9 @@ impl Builder {
     }
 
     fn push_key(&mut self, position: usize, key: Key<'_>) {
+        self.push_previous(&key.previous);
         let (id, name) = (escaped(key.id), escaped(key.name));
-        let text = self.texts.push_label(&Label {
-            revoked: key.revoked,
-            id: &id,
-            name: &name,
-        });
+        let text = self.push_label(key.revoked, [&id, &name], key.policy);
         let metadata = key.metadata.map_or("{}", serde_json::value::RawValue::get);
         let metadata = self.seen.intern(&mut self.texts, metadata);
         let expires_at = key.expires_at.map_or(NEVER, Timestamp::as_millis);
@@ -79,33 +81,74 @@ impl Builder {
         self.plaintext_count += usize::from(key.plaintext);
     }
 
+    fn push_label(&mut self, revoked: bool, [id, name]: [&str; 2], policy: Option<KeyPolicy<'_>>) -> u32 {
+        let label = Label {
+            revoked,
+            id,
+            name,
+            rules: None,
+        };
+        let Some(policy) = policy else {
+            return self.texts.push_label(&label);
+        };
+        let [user_id, key_prefix] = [policy.user_id, policy.key_prefix].map(|text| text.map(escaped));
+        let rules = Rules {
+            terms: self.seen_terms.intern(&mut self.terms, policy.terms),
+            user_id: user_id.as_deref(),
+            key_prefix: key_prefix.as_deref(),
+        };
+        self.texts.push_label(&Label {
+            rules: Some(rules),
+            ..label
+        })
+    }
+
+    /// Those of the record that is pushed next.
+    fn push_previous(&mut self, previous: &[Previous]) {
+        let record = number(self.records.len());
+        self.previous.extend(previous.iter().map(|previous| PreviousSecret {
+            digest: previous.digest,
+            not_after: previous.not_after.as_millis(),
+            record,
+        }));
+    }
+
     fn finish(mut self, generation: Option<u64>, write_id: Option<Box<str>>) -> Index {
         self.seen = Seen::default();
+        self.seen_terms = SeenTerms::default();
         let mut shared = self.shared_ids();
         let mut by_digest = self.table_by_digest(&mut shared);
         // A record that shares both is named once, by its id.
         shared.sort_unstable_by_key(|&(record, defect)| (record, defect != Defect::DuplicateId));
         shared.dedup_by_key(|&mut (record, _)| record);
-        for &(record, _) in &shared {
-            let hash = self.digest(record).table_hash();
-            if let Ok(holder) = by_digest.find_entry(hash, |&number| number == record) {
+        for denied in shared.iter().flat_map(|&(record, _)| self.numbers_of(record)) {
+            let hash = self.digest(denied).table_hash();
+            if let Ok(holder) = by_digest.find_entry(hash, |&number| number == denied) {
                 holder.remove();
             }
         }
+        let keys_count = self.records.len() - shared.len();
         let bad_records_count = self.defective.count + shared.len();
         let bad_records = self.bad_records(&shared);
         self.records.shrink_to_fit();
+        self.previous.shrink_to_fit();
         self.texts.shrink_to_fit();
+        self.terms.shrink_to_fit();
         let Self {
             records,
+            previous,
             texts,
+            terms,
             plaintext_count,
             ..
         } = self;
         Index {
             by_digest,
             records,
+            previous,
             texts,
+            terms,
+            keys_count,
             generation,
             write_id,
             plaintext_count,
@@ -137,6 +180,7 @@ impl Defective {
                 revoked: false,
                 id: &escaped(id.clone()),
                 name: "",
+                rules: None,
             };
             self.ids.push(self.id_texts.push_label(&label));
         }

@@ -256,6 +256,124 @@ fn the_list_of_bad_records_is_capped_and_their_count_exact() {
     assert_eq!(positions, (0..MAX_BAD_RECORDS).collect::<Vec<_>>());
 }
 
+/// A key with an earlier secret.
+fn rotated(id: &str, secret: &str, previous: &str) -> String {
+    let (digest, previous) = (Digest::of(secret), Digest::of(previous));
+    format!(
+        r#"{{"id":"{id}","name":"n","secret_hash":"{digest}","previous":[{{"secret_hash":"{previous}","not_after":"2024-01-20T10:30:00Z"}}]}}"#
+    )
+}
+
+#[test]
+fn an_earlier_secret_leads_to_the_same_key_and_says_until_when() {
+    let index = build(&[
+        &key("key_1", "sec_1"),
+        &rotated("key_2", "sec_2", "sec_old"),
+        &key("key_3", "sec_3"),
+    ]);
+    let found = |secret: &str| {
+        index
+            .find(&Digest::of(secret))
+            .map(|entry| (entry.id, entry.previous_until))
+    };
+    assert_eq!(found("sec_2"), Some(("key_2", None)));
+    assert_eq!(
+        found("sec_old"),
+        Some(("key_2", Some(Timestamp::from_millis(1_705_746_600_000))))
+    );
+    assert_eq!((index.keys_count(), index.bad_records_count()), (3, 0));
+}
+
+#[test]
+fn an_earlier_secret_is_nobody_elses() {
+    let (first, second) = (
+        rotated("key_1", "sec_1", "sec_old"),
+        rotated("key_2", "sec_2", "sec_old"),
+    );
+    let (current, bystander) = (key("key_3", "sec_old"), rotated("key_4", "sec_4", "sec_older"));
+    for records in [
+        [&first, &second, &bystander],
+        [&first, &current, &bystander],
+        [&current, &bystander, &first],
+    ] {
+        let index = build(&records.map(String::as_str));
+        let good: Vec<_> = ["sec_1", "sec_2", "sec_old", "sec_4", "sec_older"]
+            .iter()
+            .filter_map(|secret| holder(&index, secret))
+            .collect();
+        assert_eq!(good, ["key_4", "key_4"]);
+        assert_eq!((index.keys_count(), index.bad_records_count()), (1, 2));
+        assert!(
+            index
+                .bad_records()
+                .iter()
+                .all(|bad| bad.defect == Defect::DuplicateSecret)
+        );
+    }
+}
+
+#[test]
+fn what_a_bad_record_had_as_its_secret_before_nobody_else_may_have() {
+    let bad = rotated("key_bad", "sec_bad", "sec_old").replace(r#""name":"n""#, r#""name":7"#);
+    for claimed in ["sec_bad", "sec_old"] {
+        let index = build(&[&bad, &key("key_2", claimed)]);
+        assert_eq!((holder(&index, claimed), index.keys_count()), (None, 0));
+    }
+}
+
+#[test]
+fn a_record_that_lists_one_secret_twice_is_a_key() {
+    let index = build(&[&rotated("key_1", "sec_1", "sec_1")]);
+    let entry = index.find(&Digest::of("sec_1")).unwrap();
+    assert_eq!((entry.id, entry.previous_until), ("key_1", None));
+}
+
+#[test]
+fn the_policy_of_each_key_is_its_own() {
+    let owned =
+        r#"{"id":"key_1","name":"n","secret":"sec_1","user_id":"u\"1","key_prefix":"hk_live_abc","scopes":["a"]}"#;
+    let operators =
+        r#"{"id":"key_2","name":"n","secret":"sec_2","environment":"test","scopes":["a"],"is_active":false}"#;
+    let index = build(&[owned, operators, &key("key_3", "sec_3")]);
+    let entry = |secret: &str| index.find(&Digest::of(secret)).unwrap();
+    let policy = entry("sec_1").policy.unwrap();
+    assert_eq!(
+        (policy.user_id, policy.key_prefix),
+        (Some(r#"u\"1"#), Some("hk_live_abc"))
+    );
+    assert_eq!(policy.rate_limit_per_hour(), Some(1000));
+    let policy = entry("sec_2").policy.unwrap();
+    assert_eq!(
+        (policy.user_id, policy.key_prefix, policy.rate_limit_per_hour()),
+        (None, None, None)
+    );
+    assert_eq!((entry("sec_2").id, entry("sec_2").revoked), ("key_2", true));
+    assert!(entry("sec_3").policy.is_none());
+}
+
+#[test]
+fn a_key_without_a_policy_takes_no_more_room_for_being_able_to_have_one() {
+    let index = build(&[&key("key_0001vDmowdgLBqEcDYe", "sec_1")]);
+    let texts = "key_0001vDmowdgLBqEcDYe".len() + "Name of key_0001vDmowdgLBqEcDYe".len() + "{}".len();
+    // A length before each.
+    assert_eq!(index.texts.resident_bytes(), texts + 3);
+    assert_eq!(index.terms.resident_bytes() + index.previous.capacity(), 0);
+}
+
+#[test]
+fn keys_with_the_same_terms_share_them() {
+    let record = |n: usize| {
+        format!(
+            r#"{{"id":"key_{n}","name":"n","secret":"sec_{n}","user_id":"user_{n}","environment":"production","scopes":["orders:write","users:read"],"allowed_ips":["10.0.0.0/8","2001:db8::/32"]}}"#
+        )
+    };
+    let records: Vec<_> = (0..1000).map(record).collect();
+    let records: Vec<_> = records.iter().map(String::as_str).collect();
+    let index = build(&records);
+    assert_eq!(index.keys_count(), 1000);
+    assert!(index.resident_bytes() < 90 * 1000, "{} bytes", index.resident_bytes());
+}
+
 #[test]
 fn keys_with_the_same_metadata_share_it() {
     let record = |n: usize| {
@@ -349,6 +467,8 @@ fn record() -> impl Strategy<Value = Value> {
         Just(json!({"metadata": {"a b": [1.5, " x "], "c": {}}, "expires_at": "2024-01-20T10:30:00Z"})),
         Just(json!({"is_active": false, "updated_at": null, "created_at": 7})),
         Just(json!({"revoked_at": "x", "is_active": true, "metadata": null})),
+        Just(json!({"user_id": "é\n", "environment": "test", "scopes": ["a:b"], "is_active": false})),
+        Just(json!({"allowed_ips": ["10.0.0.0/8"], "limits": [{"name": "day", "limit": 1, "window_seconds": 60}]})),
         prop_oneof![
             Just(json!({"id": ""})),
             Just(json!({"name": 7})),

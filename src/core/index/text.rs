@@ -1,4 +1,4 @@
-//! All texts of an index in one allocation: ids, names and metadata, each behind its length.
+//! All texts of an index in one allocation: ids, names and metadata, each behind its length, and what few keys have.
 //!
 //! Lengths are written as ASCII characters of six bits each, so that the whole stays a `str` and every text is cut
 //! out of it without being checked again.
@@ -20,17 +20,46 @@ pub struct Label<'a> {
     pub revoked: bool,
     pub id: &'a str,
     pub name: &'a str,
+    pub rules: Option<Rules<'a>>,
 }
+
+/// A key's policy: the number of its terms, and what is its own. No text here is empty.
+#[derive(Clone, Copy)]
+pub struct Rules<'a> {
+    pub terms: u32,
+    pub user_id: Option<&'a str>,
+    pub key_prefix: Option<&'a str>,
+}
+
+const REVOKED: usize = 1;
+const WITH_RULES: usize = 2;
 
 impl Texts {
     pub fn label(&self, at: u32) -> Label<'_> {
-        let (id_and_flag, at) = self.number(at as usize);
-        let (name_len, id_at) = self.number(at);
-        let name_at = id_at + id_and_flag / 2;
+        let (id_and_mark, at) = self.number(at as usize);
+        let (name_len, at) = self.number(at);
+        // A plain key has no mark and pays for none.
+        let (marks, id_at) = if id_and_mark % 2 == 1 { self.number(at) } else { (0, at) };
+        let name_at = id_at + id_and_mark / 2;
+        let end = name_at + name_len;
         Label {
-            revoked: id_and_flag % 2 == 1,
+            revoked: marks & REVOKED != 0,
             id: &self.all[id_at..name_at],
-            name: &self.all[name_at..name_at + name_len],
+            name: &self.all[name_at..end],
+            rules: (marks & WITH_RULES != 0).then(|| self.rules(end)),
+        }
+    }
+
+    fn rules(&self, at: usize) -> Rules<'_> {
+        let (terms, at) = self.number(at);
+        let (user_id_len, at) = self.number(at);
+        let (key_prefix_len, user_id_at) = self.number(at);
+        let key_prefix_at = user_id_at + user_id_len;
+        let text = |from: usize, len: usize| (len > 0).then(|| &self.all[from..from + len]);
+        Rules {
+            terms: u32::try_from(terms).expect("it was one when it was written"),
+            user_id: text(user_id_at, user_id_len),
+            key_prefix: text(key_prefix_at, key_prefix_len),
         }
     }
 
@@ -43,14 +72,31 @@ impl Texts {
         self.all.capacity()
     }
 
-    /// Takes id and name as JSON writes them inside quotation marks.
+    /// Takes all texts as JSON writes them inside quotation marks.
     pub fn push_label(&mut self, label: &Label<'_>) -> u32 {
         let at = self.end();
-        self.push_number(label.id.len() * 2 + usize::from(label.revoked));
+        let revoked = if label.revoked { REVOKED } else { 0 };
+        let marks = revoked | label.rules.map_or(0, |_| WITH_RULES);
+        self.push_number(label.id.len() * 2 + usize::from(marks != 0));
         self.push_number(label.name.len());
+        if marks != 0 {
+            self.push_number(marks);
+        }
         self.all.push_str(label.id);
         self.all.push_str(label.name);
+        if let Some(rules) = &label.rules {
+            self.push_rules(rules);
+        }
         at
+    }
+
+    fn push_rules(&mut self, rules: &Rules<'_>) {
+        let [user_id, key_prefix] = [rules.user_id, rules.key_prefix].map(Option::unwrap_or_default);
+        self.push_number(rules.terms as usize);
+        self.push_number(user_id.len());
+        self.push_number(key_prefix.len());
+        self.all.push_str(user_id);
+        self.all.push_str(key_prefix);
     }
 
     pub fn shrink_to_fit(&mut self) {

@@ -1,4 +1,5 @@
 use super::*;
+use crate::core::{policy::Environment, scope::Scope};
 
 const DIGEST: &str = "sha256:4c2a904bafba06591225113ad17b5cec4bc8d8a5a8a9ff50aae5d16c6b2ed4b7";
 
@@ -71,6 +72,16 @@ fn members_that_are_null_count_as_absent() {
         "revoked_at",
         "is_active",
         "metadata",
+        "revoke_reason",
+        "user_id",
+        "environment",
+        "key_prefix",
+        "rate_limit_per_hour",
+        "burst",
+        "limits",
+        "allowed_ips",
+        "scopes",
+        "previous",
     ];
     for name in optional {
         assert_eq!(defect(&format!(r#","{name}":null"#)), None, "{name}");
@@ -80,6 +91,11 @@ fn members_that_are_null_count_as_absent() {
 #[test]
 fn every_defect_is_named() {
     let long_id = format!(r#","id":"{}""#, "x".repeat(MAX_ID_BYTES + 1));
+    let long_user_id = format!(r#","user_id":"{}""#, "x".repeat(MAX_USER_ID_BYTES + 1));
+    let one_limit = r#"{"name":"day","limit":5,"window_seconds":86400}"#;
+    let twice_the_same_limit = format!(r#","limits":[{one_limit},{one_limit}]"#);
+    let many_networks = format!(r#","allowed_ips":[{}"10.0.0.0/8"]"#, r#""10.0.0.0/8","#.repeat(20));
+    let previous_without_end = format!(r#","previous":[{{"secret_hash":"{DIGEST}","not_after":null}}]"#);
     let upper_digest = format!(r#","secret":null,"secret_hash":"{}""#, DIGEST.to_uppercase());
     let table = [
         (r#","id":"""#, Defect::BadId),
@@ -107,6 +123,57 @@ fn every_defect_is_named() {
         (r#","revoked_at":true"#, Defect::BadRevocation),
         (r#","metadata":[]"#, Defect::BadMetadata),
         (r#","metadata":"{}""#, Defect::BadMetadata),
+        (r#","revoke_reason":7"#, Defect::BadRevocation),
+        (r#","user_id":42"#, Defect::BadUserId),
+        (&long_user_id, Defect::BadUserId),
+        (r#","environment":"staging""#, Defect::BadEnvironment),
+        (r#","environment":"Production""#, Defect::BadEnvironment),
+        (r#","environment":["test"]"#, Defect::BadEnvironment),
+        (r#","key_prefix":7"#, Defect::BadKeyPrefix),
+        (r#","rate_limit_per_hour":0"#, Defect::BadLimits),
+        (r#","rate_limit_per_hour":-1"#, Defect::BadLimits),
+        (r#","rate_limit_per_hour":100001"#, Defect::BadLimits),
+        (r#","rate_limit_per_hour":1.5"#, Defect::BadLimits),
+        (r#","rate_limit_per_hour":"100""#, Defect::BadLimits),
+        (r#","burst":-1"#, Defect::BadLimits),
+        (r#","limits":{}"#, Defect::BadLimits),
+        (r#","limits":[{"name":"day","limit":5}]"#, Defect::BadLimits),
+        (
+            r#","limits":[{"name":"day","limit":0,"window_seconds":86400}]"#,
+            Defect::BadLimits,
+        ),
+        (
+            r#","limits":[{"name":"day","limit":5,"window_seconds":0}]"#,
+            Defect::BadLimits,
+        ),
+        (
+            r#","limits":[{"name":"day","limit":5,"window_seconds":2678401}]"#,
+            Defect::BadLimits,
+        ),
+        (
+            r#","limits":[{"name":"a day","limit":5,"window_seconds":60}]"#,
+            Defect::BadLimits,
+        ),
+        (
+            r#","limits":[{"name":"hour","limit":5,"window_seconds":60}]"#,
+            Defect::BadLimits,
+        ),
+        (&twice_the_same_limit, Defect::BadLimits),
+        (r#","allowed_ips":"10.0.0.0/8""#, Defect::BadAllowedIps),
+        (r#","allowed_ips":["10.0.0.0/33"]"#, Defect::BadAllowedIps),
+        (r#","allowed_ips":["10.0.0.0/8",null]"#, Defect::BadAllowedIps),
+        (&many_networks, Defect::BadAllowedIps),
+        (r#","scopes":"a""#, Defect::BadScopes),
+        (r#","scopes":["a",7]"#, Defect::BadScopes),
+        (r#","scopes":["a b"]"#, Defect::BadScopes),
+        (r#","scopes":[""]"#, Defect::BadScopes),
+        (r#","previous":{}"#, Defect::BadPrevious),
+        (r#","previous":[{}]"#, Defect::BadPrevious),
+        (
+            r#","previous":[{"secret_hash":"sha256:00","not_after":"2024-01-20"}]"#,
+            Defect::BadPrevious,
+        ),
+        (&previous_without_end, Defect::BadPrevious),
     ];
     for (members, expected) in table {
         assert_eq!(defect(members), Some(expected), "{members}");
@@ -181,5 +248,82 @@ fn every_defect_has_a_word_of_its_own() {
         words
             .iter()
             .all(|word| word.bytes().all(|byte| byte == b'_' || byte.is_ascii_lowercase()))
+    );
+}
+
+#[test]
+fn a_record_that_sets_nothing_further_is_a_plain_key() {
+    let empty =
+        r#","user_id":"","environment":"","key_prefix":"","limits":[],"allowed_ips":[ ],"scopes":[],"previous":[]"#;
+    for members in ["", empty, r#","burst":10"#, r#","revoke_reason":"x""#] {
+        let record = record(members);
+        let key = Key::read(&record).unwrap();
+        assert!(key.policy.is_none() && key.previous.is_empty(), "{members}");
+    }
+}
+
+#[test]
+fn every_member_of_a_policy_is_read() {
+    let record = record(
+        r#","user_id":"user \u00e9","environment":"test","key_prefix":"hk_test_abc","rate_limit_per_hour":500,"burst":50,
+        "limits":[{"name":"day","limit":10000,"window_seconds":86400,"note":1}],"allowed_ips":["10.0.0.0/8","::ffff:192.0.2.7"],
+        "scopes":["orders:*","a\u003ab"]"#,
+    );
+    let policy = Key::read(&record).unwrap().policy.unwrap();
+    assert_eq!(policy.user_id.as_deref(), Some("user é"));
+    assert_eq!(policy.key_prefix.as_deref(), Some("hk_test_abc"));
+    let terms = policy.terms;
+    assert_eq!(terms.environment.map(Environment::word), Some("test"));
+    let networks: Vec<_> = terms.allowed_ips.iter().map(|network| network.to_string()).collect();
+    assert_eq!(networks, ["10.0.0.0/8", "192.0.2.7/32"]);
+    let scopes: Vec<_> = terms.scopes.iter().map(Scope::as_str).collect();
+    assert_eq!(scopes, ["orders:*", "a:b"]);
+    let limits: Vec<_> = terms
+        .limits
+        .iter()
+        .map(|limit| (&*limit.name, limit.max, limit.burst, limit.window_seconds))
+        .collect();
+    assert_eq!(limits, [("hour", 500, 50, 3600), ("day", 10000, 0, 86400)]);
+}
+
+#[test]
+fn a_key_with_an_owner_has_an_hourly_limit_and_an_operators_key_has_none() {
+    let table = [
+        (r#","user_id":"u""#, Some(1000)),
+        (r#","user_id":"u","rate_limit_per_hour":null"#, Some(1000)),
+        (r#","user_id":"u","rate_limit_per_hour":7"#, Some(7)),
+        (r#","rate_limit_per_hour":7"#, Some(7)),
+        (r#","environment":"test""#, None),
+        (r#","limits":[{"name":"day","limit":5,"window_seconds":60}]"#, None),
+    ];
+    for (members, expected) in table {
+        let record = record(members);
+        let policy = Key::read(&record).unwrap().policy.unwrap();
+        assert_eq!(policy.terms.rate_limit_per_hour(), expected, "{members}");
+    }
+}
+
+#[test]
+fn earlier_secrets_are_read_with_their_ends() {
+    let record = record(&format!(
+        r#","previous":[{{"secret_hash":"{DIGEST}","not_after":"2024-01-20T10:30:00Z","by":1}}]"#
+    ));
+    let key = Key::read(&record).unwrap();
+    let expected = Previous {
+        digest: DIGEST.parse().unwrap(),
+        not_after: Timestamp::from_millis(1_705_746_600_000),
+    };
+    assert_eq!(key.previous, [expected]);
+    assert!(key.policy.is_none());
+}
+
+#[test]
+fn when_and_why_a_key_was_revoked_is_read() {
+    let record = record(r#","is_active":false,"revoked_at":"2024-01-20","revoke_reason":"leaked""#);
+    let key = Key::read(&record).unwrap();
+    assert!(key.revoked && !key.is_active);
+    assert_eq!(
+        (key.revoked_at.as_deref(), key.revoke_reason.as_deref()),
+        (Some("2024-01-20"), Some("leaked"))
     );
 }

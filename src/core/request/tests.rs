@@ -108,6 +108,142 @@ fn a_request_shows_nothing_in_debug_output() {
     assert!(!format!("{request:?}").contains("sec_1"));
 }
 
+/// What is asked for beside the key.
+fn options(members: &str) -> Result<VerifyRequest<'static>, Malformed> {
+    let body = format!(r#"{{"api_key":"sec_1"{members}}}"#);
+    VerifyRequest::parse(body.leak().as_bytes())
+}
+
+#[test]
+fn a_plain_body_asks_for_nothing_further() {
+    for members in [
+        "",
+        r#","client_ip":null,"required_scopes":null,"cost":null,"endpoint":null,"explain":null"#,
+    ] {
+        let request = options(members).unwrap();
+        assert_eq!(request.asked, Asked::default());
+        assert_eq!(
+            (request.cost, request.endpoint.as_deref(), request.explain),
+            (1, None, false)
+        );
+    }
+}
+
+#[test]
+fn the_optional_members_are_read() {
+    let request = options(
+        r#","client_ip":"::ffff:192.0.2.7","required_scopes":["orders:write","a\u003ab"],"cost":25,"endpoint":"POST /or\u0064ers","explain":true"#,
+    )
+    .unwrap();
+    assert_eq!(request.asked.client_ip, Some("192.0.2.7".parse().unwrap()));
+    let scopes: Vec<_> = request.asked.required_scopes.iter().map(Scope::as_str).collect();
+    assert_eq!(scopes, ["orders:write", "a:b"]);
+    assert_eq!(
+        (request.cost, request.endpoint.as_deref(), request.explain),
+        (25, Some("POST /orders"), true)
+    );
+    assert_eq!(options(r#","cost":7,"cost":8"#).unwrap().cost, 8);
+}
+
+#[test]
+fn an_optional_member_that_is_wrong_is_told_apart() {
+    let many = format!(r#","required_scopes":["a"{}]"#, r#","a""#.repeat(100));
+    let long = format!(r#","endpoint":"{}""#, "é".repeat(257));
+    let table = [
+        (r#","client_ip":7"#, Malformed::ClientIpNotAString),
+        (r#","client_ip":"""#, Malformed::ClientIpNotAnAddress),
+        (r#","client_ip":"192.0.2.7:80""#, Malformed::ClientIpNotAnAddress),
+        (r#","client_ip":"10.0.0.0/8""#, Malformed::ClientIpNotAnAddress),
+        (r#","client_ip":"\ud800""#, Malformed::NotJson),
+        (r#","required_scopes":"a""#, Malformed::ScopesNotAList),
+        (r#","required_scopes":{}"#, Malformed::ScopesNotAList),
+        (r#","required_scopes":[7]"#, Malformed::ScopeNotAString),
+        (r#","required_scopes":["a b"]"#, Malformed::ScopeMalformed),
+        (r#","required_scopes":[""]"#, Malformed::ScopeMalformed),
+        (&many, Malformed::TooManyScopes),
+        (r#","cost":"1""#, Malformed::CostNotAnInteger),
+        (r#","cost":1.0"#, Malformed::CostNotAnInteger),
+        (r#","cost":1e2"#, Malformed::CostNotAnInteger),
+        (r#","cost":true"#, Malformed::CostNotAnInteger),
+        (r#","cost":0"#, Malformed::CostTooSmall),
+        (r#","cost":-0"#, Malformed::CostTooSmall),
+        (r#","cost":-7"#, Malformed::CostTooSmall),
+        (r#","cost":100001"#, Malformed::CostTooLarge),
+        (r#","cost":99999999999999999999"#, Malformed::CostTooLarge),
+        (r#","endpoint":[]"#, Malformed::EndpointNotAString),
+        (&long, Malformed::EndpointTooLong),
+        (r#","explain":"true""#, Malformed::ExplainNotABoolean),
+        (r#","explain":1"#, Malformed::ExplainNotABoolean),
+    ];
+    for (members, expected) in table {
+        assert_eq!(options(members).err(), Some(expected), "{members}");
+    }
+    assert_eq!(parse(r#"{"client_ip":7}"#), Err(Malformed::MissingApiKey));
+}
+
+#[test]
+fn a_batch_is_a_list_or_an_object_with_one() {
+    for body in [r#"[{"api_key":"a"},7]"#, r#" {"x":1,"requests":[{"api_key":"a"},7]}"#] {
+        let requests = parse_batch(body.as_bytes()).unwrap();
+        let texts: Vec<_> = requests.iter().map(|raw| raw.get()).collect();
+        assert_eq!(texts, [r#"{"api_key":"a"}"#, "7"]);
+    }
+    let of = |count| format!("[{}]", vec!["7"; count].join(","));
+    assert_eq!(
+        parse_batch(of(MAX_BATCH).as_bytes()).map(|list| list.len()),
+        Ok(MAX_BATCH)
+    );
+    let table = [
+        ("", Malformed::NotJson),
+        ("[", Malformed::NotJson),
+        ("[1]]", Malformed::NotJson),
+        ("7", Malformed::NotAnObject),
+        ("{}", Malformed::MissingRequests),
+        (r#"{"api_key":"a"}"#, Malformed::MissingRequests),
+        (r#"{"requests":{}}"#, Malformed::RequestsNotAList),
+        (r#"{"requests":null}"#, Malformed::RequestsNotAList),
+        (&of(MAX_BATCH + 1), Malformed::TooManyRequests),
+    ];
+    for (body, expected) in table {
+        assert_eq!(parse_batch(body.as_bytes()).err(), Some(expected), "{body}");
+    }
+}
+
+#[test]
+fn a_key_may_come_from_elsewhere_but_not_another_one() {
+    let key = |body: &'static str, sent| {
+        VerifyRequest::parse_with(body.as_bytes(), sent)
+            .map(|request| request.map(|request| request.api_key.to_string()))
+    };
+    let table = [
+        ("", Some("a"), Ok(Some("a"))),
+        (" \n", Some("a"), Ok(Some("a"))),
+        ("{}", Some("a"), Ok(Some("a"))),
+        (r#"{"api_key":null}"#, Some("a"), Ok(Some("a"))),
+        (r#"{"api_key":"a"}"#, None, Ok(Some("a"))),
+        (r#"{"api_key":"a"}"#, Some("a"), Ok(Some("a"))),
+        (r#"{"api_key":"a"}"#, Some("b"), Err(Malformed::TwoApiKeys)),
+        ("", None, Ok(None)),
+        ("{}", None, Ok(None)),
+        ("x", Some("a"), Err(Malformed::NotJson)),
+        (r#"{"api_key":7}"#, Some("a"), Err(Malformed::ApiKeyNotAString)),
+        (r#"{"cost":0}"#, Some("a"), Err(Malformed::CostTooSmall)),
+    ];
+    for (body, sent, expected) in table {
+        assert_eq!(
+            key(body, sent),
+            expected.map(|key| key.map(str::to_owned)),
+            "{body} {sent:?}"
+        );
+    }
+}
+
+#[test]
+fn every_reason_has_words_of_its_own() {
+    let sentences: std::collections::HashSet<_> = Malformed::ALL.map(Malformed::sentence).into();
+    assert_eq!(sentences.len(), Malformed::ALL.len());
+}
+
 /// Pieces of bodies, put together in ways that are sometimes JSON.
 fn body() -> impl Strategy<Value = String> {
     let text = prop_oneof![

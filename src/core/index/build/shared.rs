@@ -60,33 +60,56 @@ impl Builder {
         shared
     }
 
-    /// All records by digest, of equal ones the first; whoever shares a digest is added to `shared`.
+    /// All secrets by digest, earlier ones too, of equal ones the first; whoever shares a digest is added to `shared`.
     pub(super) fn table_by_digest(&self, shared: &mut Vec<Shared>) -> HashTable<u32> {
-        let mut by_digest = HashTable::with_capacity(self.records.len());
-        let hash = |&record: &u32| self.digest(record).table_hash();
-        for record in 0..number(self.records.len()) {
-            take_turns(record as usize, QUICK);
-            let same = |&other: &u32| self.digest(other) == self.digest(record);
-            match by_digest.entry(hash(&record), same, hash) {
+        let count = self.records.len() + self.previous.len();
+        let mut by_digest = HashTable::with_capacity(count);
+        let hash = |&secret: &u32| self.digest(secret).table_hash();
+        for secret in 0..number(count) {
+            take_turns(secret as usize, QUICK);
+            let same = |&other: &u32| self.digest(other) == self.digest(secret);
+            match by_digest.entry(hash(&secret), same, hash) {
                 Entry::Occupied(first) => {
-                    shared.extend([*first.get(), record].map(|holder| (holder, Defect::DuplicateSecret)));
+                    let holders = [*first.get(), secret].map(|secret| self.record_of(secret));
+                    // What a record says twice of itself it says once.
+                    if holders[0] != holders[1] {
+                        shared.extend(holders.map(|holder| (holder, Defect::DuplicateSecret)));
+                    }
                 }
-                Entry::Vacant(free) => drop(free.insert(record)),
+                Entry::Vacant(free) => drop(free.insert(secret)),
             }
         }
         for claimed in &self.defective.digests {
-            let holder = by_digest.find(claimed.table_hash(), |&record| self.digest(record) == claimed);
-            shared.extend(holder.map(|&holder| (holder, Defect::DuplicateSecret)));
+            let holder = by_digest.find(claimed.table_hash(), |&secret| self.digest(secret) == claimed);
+            shared.extend(holder.map(|&holder| (self.record_of(holder), Defect::DuplicateSecret)));
         }
         by_digest
+    }
+
+    /// The numbers of a record's secrets: its own, and those of the earlier ones.
+    pub(super) fn numbers_of(&self, record: u32) -> impl Iterator<Item = u32> + use<> {
+        let first = self.previous.partition_point(|previous| previous.record < record);
+        let end = self.previous.partition_point(|previous| previous.record <= record);
+        let behind = self.records.len();
+        std::iter::once(record).chain(number(behind + first)..number(behind + end))
+    }
+
+    fn record_of(&self, secret: u32) -> u32 {
+        match (secret as usize).checked_sub(self.records.len()) {
+            None => secret,
+            Some(previous) => self.previous[previous].record,
+        }
     }
 
     pub(super) fn id(&self, record: u32) -> &str {
         self.texts.label(self.records[record as usize].text).id
     }
 
-    pub(super) fn digest(&self, record: u32) -> &Digest {
-        &self.records[record as usize].digest
+    pub(super) fn digest(&self, secret: u32) -> &Digest {
+        match self.records.get(secret as usize) {
+            Some(record) => &record.digest,
+            None => &self.previous[secret as usize - self.records.len()].digest,
+        }
     }
 }
 

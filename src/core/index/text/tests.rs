@@ -14,6 +14,11 @@ fn labels_and_metadata_come_back_at_every_length() {
             revoked: len % 2 == 1,
             id: &text,
             name: &text,
+            rules: (len % 3 == 1).then_some(Rules {
+                terms: u32::try_from(len).unwrap(),
+                user_id: (len % 2 == 0).then_some(&*text),
+                key_prefix: (len % 5 == 0).then_some(&*text),
+            }),
         });
         places.push((len, text.clone(), label, seen.intern(&mut texts, &text)));
     }
@@ -23,6 +28,11 @@ fn labels_and_metadata_come_back_at_every_length() {
             (label.revoked, label.id, label.name),
             (len % 2 == 1, text.as_str(), text.as_str())
         );
+        let rules = label
+            .rules
+            .map(|rules| (rules.terms as usize, rules.user_id, rules.key_prefix));
+        let [user_id, key_prefix] = [2, 5].map(|step| (len % step == 0).then_some(&*text));
+        assert_eq!(rules, (len % 3 == 1).then_some((len, user_id, key_prefix)));
         assert_eq!(texts.metadata(metadata), text);
     }
 }

@@ -1,0 +1,208 @@
+//! The members of a record that make its policy, and the digests of its earlier secrets: each understood, or a defect.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+use super::{Defect, present, stored_digest, text};
+use crate::core::{
+    network::Networks,
+    policy::{Environment, OWNED_LIMIT_PER_HOUR, Terms},
+    scope::{MAX_SCOPES, Scope},
+    secret::Digest,
+    time::Timestamp,
+    window::{HOUR, Limit},
+};
+
+/// The highest `rate_limit_per_hour`, and the highest `burst`.
+pub const MAX_RATE_PER_HOUR: u32 = 100_000;
+/// The most further windows of a key, and the most calls and seconds of one.
+pub const MAX_LIMITS: usize = 10;
+pub const MAX_LIMIT: u32 = 1_000_000_000;
+pub const MAX_WINDOW_SECONDS: u32 = 31 * 24 * 3600;
+/// The most bytes of an owner's id, of a display prefix, and of a window's name.
+pub const MAX_USER_ID_BYTES: usize = 256;
+pub const MAX_KEY_PREFIX_BYTES: usize = 64;
+pub const MAX_LIMIT_NAME_BYTES: usize = 40;
+
+const SECONDS_PER_HOUR: u32 = 3600;
+
+/// What a record says beyond who the key is.
+#[derive(Debug)]
+pub struct KeyPolicy<'a> {
+    /// `None` for an operator's key.
+    pub user_id: Option<Cow<'a, str>>,
+    pub key_prefix: Option<Cow<'a, str>>,
+    pub terms: Terms,
+}
+
+/// The digest of a secret that was replaced and is good until then.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Previous {
+    pub digest: Digest,
+    pub not_after: Timestamp,
+}
+
+/// Each as it stands in the text. Most records have none of them, so they are kept apart.
+#[derive(Default)]
+pub struct PolicyMembers<'a> {
+    pub user_id: Option<&'a RawValue>,
+    pub environment: Option<&'a RawValue>,
+    pub key_prefix: Option<&'a RawValue>,
+    pub rate_limit_per_hour: Option<&'a RawValue>,
+    pub burst: Option<&'a RawValue>,
+    pub limits: Option<&'a RawValue>,
+    pub allowed_ips: Option<&'a RawValue>,
+    pub scopes: Option<&'a RawValue>,
+    pub previous: Option<&'a RawValue>,
+}
+
+impl<'a> PolicyMembers<'a> {
+    /// `None` when nothing is set: such a key is as plain as one without the members.
+    pub fn policy(&self) -> Result<Option<KeyPolicy<'a>>, Defect> {
+        let user_id = short_text(self.user_id, MAX_USER_ID_BYTES).map_err(|()| Defect::BadUserId)?;
+        let key_prefix = short_text(self.key_prefix, MAX_KEY_PREFIX_BYTES).map_err(|()| Defect::BadKeyPrefix)?;
+        let terms = Terms {
+            environment: self.environment()?,
+            allowed_ips: self.allowed_ips()?,
+            scopes: self.scopes()?,
+            limits: self.limits(user_id.is_some()).ok_or(Defect::BadLimits)?,
+        };
+        let is_plain = user_id.is_none() && key_prefix.is_none() && terms == Terms::default();
+        Ok((!is_plain).then_some(KeyPolicy {
+            user_id,
+            key_prefix,
+            terms,
+        }))
+    }
+
+    pub fn previous(&self) -> Result<Vec<Previous>, Defect> {
+        let read = |raw: &RawPrevious| {
+            Some(Previous {
+                digest: raw.secret_hash.and_then(stored_digest)?,
+                not_after: text(raw.not_after?)?.parse().ok()?,
+            })
+        };
+        let listed: Vec<RawPrevious> = list(self.previous).ok_or(Defect::BadPrevious)?;
+        listed
+            .iter()
+            .map(read)
+            .collect::<Option<_>>()
+            .ok_or(Defect::BadPrevious)
+    }
+
+    /// The earlier digests that can be read, also where the list as a whole cannot.
+    pub fn claimed_digests(&self) -> Vec<Digest> {
+        let listed: Vec<&RawValue> = list(self.previous).unwrap_or_default();
+        let claimed = |raw: &RawValue| {
+            serde_json::from_str::<RawPrevious>(raw.get())
+                .ok()?
+                .secret_hash
+                .and_then(stored_digest)
+        };
+        listed.into_iter().filter_map(claimed).collect()
+    }
+
+    fn environment(&self) -> Result<Option<Environment>, Defect> {
+        let word = short_text(self.environment, usize::MAX).map_err(|()| Defect::BadEnvironment)?;
+        word.map(|word| Environment::from_word(&word).ok_or(Defect::BadEnvironment))
+            .transpose()
+    }
+
+    fn allowed_ips(&self) -> Result<Networks, Defect> {
+        let texts: Vec<Cow<str>> = list(self.allowed_ips).ok_or(Defect::BadAllowedIps)?;
+        Networks::parse(&texts).map_err(|_| Defect::BadAllowedIps)
+    }
+
+    fn scopes(&self) -> Result<Box<[Scope<'static>]>, Defect> {
+        let texts: Vec<Cow<str>> = list(self.scopes).ok_or(Defect::BadScopes)?;
+        if texts.len() > MAX_SCOPES {
+            return Err(Defect::BadScopes);
+        }
+        let scopes = texts.into_iter().map(|text| Scope::parse(text).map(Scope::into_owned));
+        scopes.collect::<Result<_, _>>().map_err(|_| Defect::BadScopes)
+    }
+
+    fn limits(&self, owned: bool) -> Option<Box<[Limit]>> {
+        let per_hour = number(self.rate_limit_per_hour, 1, MAX_RATE_PER_HOUR).ok()?;
+        let burst = number(self.burst, 0, MAX_RATE_PER_HOUR).ok()?.unwrap_or_default();
+        let hourly = per_hour.or(owned.then_some(OWNED_LIMIT_PER_HOUR)).map(|max| Limit {
+            name: HOUR.into(),
+            max,
+            burst,
+            window_seconds: SECONDS_PER_HOUR,
+        });
+        let named: Vec<RawLimit> = list(self.limits)?;
+        if named.len() > MAX_LIMITS {
+            return None;
+        }
+        let mut limits: Vec<Limit> = hourly.into_iter().collect();
+        for raw in named {
+            let limit = raw
+                .limit()
+                .filter(|limit| limits.iter().all(|other| other.name != limit.name))?;
+            limits.push(limit);
+        }
+        Some(limits.into())
+    }
+}
+
+#[derive(Deserialize)]
+struct RawPrevious<'a> {
+    #[serde(borrow)]
+    secret_hash: Option<&'a RawValue>,
+    #[serde(borrow)]
+    not_after: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct RawLimit<'a> {
+    #[serde(borrow)]
+    name: Cow<'a, str>,
+    limit: u32,
+    window_seconds: u32,
+}
+
+impl RawLimit<'_> {
+    /// A name stands in headers and metrics, and `hour` is that of the hourly limit.
+    fn limit(&self) -> Option<Limit> {
+        let is_inside = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
+        let is_name = (1..=MAX_LIMIT_NAME_BYTES).contains(&self.name.len())
+            && self.name.bytes().all(is_inside)
+            && self.name != HOUR;
+        let in_range = (1..=MAX_LIMIT).contains(&self.limit) && (1..=MAX_WINDOW_SECONDS).contains(&self.window_seconds);
+        (is_name && in_range).then(|| Limit {
+            name: (*self.name).into(),
+            max: self.limit,
+            burst: 0,
+            window_seconds: self.window_seconds,
+        })
+    }
+}
+
+/// The empty text is as good as none.
+fn short_text(member: Option<&RawValue>, longest: usize) -> Result<Option<Cow<'_, str>>, ()> {
+    let Some(raw) = present(member) else {
+        return Ok(None);
+    };
+    let text = text(raw).filter(|text| text.len() <= longest).ok_or(())?;
+    Ok((!text.is_empty()).then_some(text))
+}
+
+/// A whole number of that range, where there is one.
+fn number(member: Option<&RawValue>, least: u32, most: u32) -> Result<Option<u32>, ()> {
+    let Some(raw) = present(member) else {
+        return Ok(None);
+    };
+    let number = raw.get().parse().ok().filter(|number| (least..=most).contains(number));
+    number.map(Some).ok_or(())
+}
+
+/// What a list holds; nothing when the member is absent, `None` when it is something else.
+fn list<'a, T: Deserialize<'a>>(member: Option<&'a RawValue>) -> Option<Vec<T>> {
+    match present(member).map(RawValue::get) {
+        None | Some("[]") => Some(Vec::new()),
+        Some(json) => serde_json::from_str(json).ok(),
+    }
+}

@@ -1,0 +1,93 @@
+//! How a verdict came about, for operators: every check in its order, with its outcome.
+
+use super::{Asked, find};
+use crate::core::{
+    index::{Entry, Index},
+    time::Timestamp,
+};
+
+/// One thing that is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Check {
+    Secret,
+    Revocation,
+    Expiry,
+    AllowedIps,
+    Scopes,
+}
+
+impl Check {
+    /// In the order in which a verify looks: the first that fails is the refusal.
+    pub const ALL: [Self; 5] = [
+        Self::Secret,
+        Self::Revocation,
+        Self::Expiry,
+        Self::AllowedIps,
+        Self::Scopes,
+    ];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Secret => "secret",
+            Self::Revocation => "revocation",
+            Self::Expiry => "expiry",
+            Self::AllowedIps => "allowed_ips",
+            Self::Scopes => "scopes",
+        }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Passed,
+    Failed,
+    /// The key has no such rule, or nothing was asked.
+    NotSet,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 3] = [Self::Passed, Self::Failed, Self::NotSet];
+
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Passed => "passed",
+            Self::Failed => "failed",
+            Self::NotSet => "not_set",
+        }
+    }
+
+    const fn of(passed: bool) -> Self {
+        if passed { Self::Passed } else { Self::Failed }
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Finding {
+    pub check: Check,
+    pub outcome: Outcome,
+}
+
+/// Every check, also those behind the first that fails. `None` for a secret that is not genuine, which learns nothing,
+/// and for a key that has an owner: how the service decides is for its operators.
+pub fn explain(index: &Index, presented: &str, asked: &Asked<'_>, now: Timestamp) -> Option<Vec<Finding>> {
+    let entry = find(index, presented, now)?;
+    let is_owned = entry.policy.is_some_and(|policy| policy.user_id.is_some());
+    let findings = Check::ALL.map(|check| Finding {
+        check,
+        outcome: outcome(check, &entry, asked, now),
+    });
+    (!is_owned).then(|| findings.into())
+}
+
+fn outcome(check: Check, entry: &Entry<'_>, asked: &Asked<'_>, now: Timestamp) -> Outcome {
+    match check {
+        Check::Secret => Outcome::Passed,
+        Check::Revocation => Outcome::of(!entry.revoked),
+        Check::Expiry if entry.expires_at.is_none() => Outcome::NotSet,
+        Check::Expiry => Outcome::of(!entry.has_expired(now)),
+        Check::AllowedIps if entry.policy.is_none_or(|policy| policy.allowed_ips.is_empty()) => Outcome::NotSet,
+        Check::AllowedIps => Outcome::of(entry.admits(asked.client_ip)),
+        Check::Scopes if asked.required_scopes.is_empty() => Outcome::NotSet,
+        Check::Scopes => Outcome::of(entry.grants(&asked.required_scopes)),
+    }
+}

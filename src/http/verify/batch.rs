@@ -1,0 +1,33 @@
+//! `POST /verify/batch`: many keys at once, each answered as it would be alone.
+
+use std::time::Instant;
+
+use serde_json::value::RawValue;
+
+use super::{Reply, Sender};
+use crate::{
+    core::request::{VerifyRequest, parse_batch},
+    loader::Loaded,
+};
+
+/// All of them are looked up in the same document.
+pub fn answer(sender: &Sender<'_>, body: &[u8]) -> Reply {
+    let requests = match parse_batch(body) {
+        Ok(requests) => requests,
+        Err(reason) => return sender.malformed(reason),
+    };
+    let loaded = match sender.loaded() {
+        Ok(loaded) => loaded,
+        Err(refusal) => return Reply::from(refusal),
+    };
+    let replies: Vec<Reply> = requests.into_iter().map(|one| judge(sender, &loaded, one)).collect();
+    Reply::batch(&replies)
+}
+
+fn judge(sender: &Sender<'_>, loaded: &Loaded, one: &RawValue) -> Reply {
+    let began = Instant::now();
+    match VerifyRequest::parse_text(one.get()) {
+        Ok(request) => sender.look_up(loaded, &request, began),
+        Err(reason) => sender.malformed(reason),
+    }
+}
