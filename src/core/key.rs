@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 
 use self::policy::PolicyMembers;
 pub use self::policy::{
-    KeyPolicy, MAX_KEY_PREFIX_BYTES, MAX_LIMIT, MAX_LIMIT_NAME_BYTES, MAX_LIMITS, MAX_RATE_PER_HOUR, MAX_USER_ID_BYTES,
+    KeyPolicy, MAX_KEY_PREFIX_BYTES, MAX_LIMIT, MAX_LIMIT_NAME_BYTES, MAX_RATE_PER_HOUR, MAX_USER_ID_BYTES,
     MAX_WINDOW_SECONDS, Previous,
 };
 use super::{

@@ -105,11 +105,10 @@ impl<'a> Entry<'a> {
     /// The answer to the holder of this key, as JSON. Allocates nothing for a current secret where `out` has room for
     /// `answer_len` bytes.
     pub fn write_answer(&self, out: &mut impl BufMut) {
-        for part in self
-            .answer()
-            .into_iter()
-            .chain(self.policy_answer().into_iter().flatten())
-        {
+        for part in self.answer() {
+            out.put_slice(part.as_bytes());
+        }
+        for part in self.policy_answer().iter().flatten() {
             out.put_slice(part.as_bytes());
         }
         out.put_slice(self.previous_answer().as_bytes());

@@ -124,11 +124,13 @@ struct Sender<'a> {
 
 impl Sender<'_> {
     fn single(&self, body: &[u8]) -> Reply {
-        match VerifyRequest::parse(body) {
-            Ok(request) => self
-                .loaded()
-                .map_or_else(Reply::from, |loaded| self.look_up(&loaded, &request, self.began)),
-            Err(reason) => self.malformed(reason),
+        let request = match VerifyRequest::parse(body) {
+            Ok(request) => request,
+            Err(reason) => return self.malformed(reason),
+        };
+        match self.loaded() {
+            Ok(loaded) => self.look_up(&loaded, &request, self.began),
+            Err(refusal) => Reply::from(refusal),
         }
     }
 

@@ -8,17 +8,15 @@ use serde_json::value::RawValue;
 use super::{Defect, present, stored_digest, text};
 use crate::core::{
     network::Networks,
-    policy::{Environment, OWNED_LIMIT_PER_HOUR, Terms},
+    policy::{Environment, HOUR, KeyLimit, MAX_NAMED_LIMITS, OWNED_LIMIT_PER_HOUR, Terms},
     scope::{MAX_SCOPES, Scope},
     secret::Digest,
     time::Timestamp,
-    window::{HOUR, Limit},
 };
 
 /// The highest `rate_limit_per_hour`, and the highest `burst`.
 pub const MAX_RATE_PER_HOUR: u32 = 100_000;
-/// The most further windows of a key, and the most calls and seconds of one.
-pub const MAX_LIMITS: usize = 10;
+/// The most calls and seconds of a further window.
 pub const MAX_LIMIT: u32 = 1_000_000_000;
 pub const MAX_WINDOW_SECONDS: u32 = 31 * 24 * 3600;
 /// The most bytes of an owner's id, of a display prefix, and of a window's name.
@@ -124,20 +122,20 @@ impl<'a> PolicyMembers<'a> {
         scopes.collect::<Result<_, _>>().map_err(|_| Defect::BadScopes)
     }
 
-    fn limits(&self, owned: bool) -> Option<Box<[Limit]>> {
+    fn limits(&self, owned: bool) -> Option<Box<[KeyLimit]>> {
         let per_hour = number(self.rate_limit_per_hour, 1, MAX_RATE_PER_HOUR).ok()?;
         let burst = number(self.burst, 0, MAX_RATE_PER_HOUR).ok()?.unwrap_or_default();
-        let hourly = per_hour.or(owned.then_some(OWNED_LIMIT_PER_HOUR)).map(|max| Limit {
+        let hourly = per_hour.or(owned.then_some(OWNED_LIMIT_PER_HOUR)).map(|max| KeyLimit {
             name: HOUR.into(),
             max,
             burst,
             window_seconds: SECONDS_PER_HOUR,
         });
         let named: Vec<RawLimit> = list(self.limits)?;
-        if named.len() > MAX_LIMITS {
+        if named.len() > MAX_NAMED_LIMITS {
             return None;
         }
-        let mut limits: Vec<Limit> = hourly.into_iter().collect();
+        let mut limits: Vec<KeyLimit> = hourly.into_iter().collect();
         for raw in named {
             let limit = raw
                 .limit()
@@ -166,13 +164,13 @@ struct RawLimit<'a> {
 
 impl RawLimit<'_> {
     /// A name stands in headers and metrics, and `hour` is that of the hourly limit.
-    fn limit(&self) -> Option<Limit> {
+    fn limit(&self) -> Option<KeyLimit> {
         let is_inside = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
         let is_name = (1..=MAX_LIMIT_NAME_BYTES).contains(&self.name.len())
             && self.name.bytes().all(is_inside)
             && self.name != HOUR;
         let in_range = (1..=MAX_LIMIT).contains(&self.limit) && (1..=MAX_WINDOW_SECONDS).contains(&self.window_seconds);
-        (is_name && in_range).then(|| Limit {
+        (is_name && in_range).then(|| KeyLimit {
             name: (*self.name).into(),
             max: self.limit,
             burst: 0,

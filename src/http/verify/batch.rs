@@ -20,7 +20,10 @@ pub fn answer(sender: &Sender<'_>, body: &[u8]) -> Reply {
         Ok(loaded) => loaded,
         Err(refusal) => return Reply::from(refusal),
     };
-    let replies: Vec<Reply> = requests.into_iter().map(|one| judge(sender, &loaded, one)).collect();
+    let mut replies = Vec::with_capacity(requests.len());
+    for one in requests {
+        replies.push(judge(sender, &loaded, one));
+    }
     Reply::batch(&replies)
 }
 
