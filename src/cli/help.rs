@@ -283,12 +283,16 @@ const VERIFY: Page = Page {
                     "the service's verify route; by default the one beside REFRESH_URL",
                 ),
                 ("--offline", "look into the store instead of asking the service"),
+                ("--client-ip ADDRESS", "where the key's holder is"),
+                ("--scope SCOPE", "a scope that the key must have; may be repeated"),
                 JSON,
             ],
         },
         STORE,
     ],
-    json: Some("valid; key_id, name and metadata of a good key, else code (invalid, expired, revoked)"),
+    json: Some(
+        "valid; key_id, name and metadata of a good key, else code (invalid, revoked, expired, ip_not_allowed, insufficient_scope, rate_limited)",
+    ),
 };
 
 const DOCTOR: Page = Page {

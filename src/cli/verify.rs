@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, IsTerminal, Read},
+    net::IpAddr,
     process::ExitCode,
 };
 
@@ -21,7 +22,9 @@ use super::{
 };
 use crate::core::{
     index::Index,
+    network,
     request::MAX_API_KEY_CHARS,
+    scope::Scope,
     secret::Secret,
     verify::{self, Asked},
 };
@@ -45,15 +48,16 @@ pub async fn verify(mut args: Args) -> Result<ExitCode, Failure> {
     let url = args.option("--url")?;
     let json = args.contains("--json");
     let offline = args.contains("--offline");
+    let asked = asked(&mut args)?;
     let settings = args.settings()?;
     if offline && url.is_some() {
         return Err(Failure::usage("--url and --offline exclude each other"));
     }
     let verdict = if offline {
-        from_store(&settings, &read_secret()?).await?
+        from_store(&settings, &read_secret()?, &asked).await?
     } else {
         let url = verify_url(url, &settings)?;
-        from_service(&url, &read_secret()?).await?
+        from_service(&url, &read_secret()?, &asked).await?
     };
     output::answer(&if json {
         output::json_line(&verdict)
@@ -64,6 +68,21 @@ pub async fn verify(mut args: Args) -> Result<ExitCode, Failure> {
         ExitCode::SUCCESS
     } else {
         FAILED.into()
+    })
+}
+
+/// What a backend would tell the service about the request in its hands.
+fn asked(args: &mut Args) -> Result<Asked<'static>, Failure> {
+    let client_ip = args.option("--client-ip")?.map(|text| {
+        network::address(&text).ok_or_else(|| Failure::usage("--client-ip must be an IPv4 or IPv6 address"))
+    });
+    let mut required_scopes = Vec::new();
+    while let Some(text) = args.option("--scope")? {
+        required_scopes.push(Scope::parse(text).map_err(|error| Failure::Usage(format!("--scope: {error}")))?);
+    }
+    Ok(Asked {
+        client_ip: client_ip.transpose()?,
+        required_scopes,
     })
 }
 
@@ -98,11 +117,17 @@ fn read_secret() -> Result<Secret, Failure> {
 #[derive(Serialize)]
 struct Question<'a> {
     api_key: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_ip: Option<IpAddr>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    required_scopes: Vec<&'a str>,
 }
 
-async fn from_service(url: &Url, secret: &Secret) -> Result<Verdict, Failure> {
+async fn from_service(url: &Url, secret: &Secret, asked: &Asked<'_>) -> Result<Verdict, Failure> {
     let question = Question {
         api_key: secret.expose(),
+        client_ip: asked.client_ip,
+        required_scopes: asked.required_scopes.iter().map(Scope::as_str).collect(),
     };
     let body = serde_json::to_vec(&question).expect("a text is always JSON");
     let answer = client::post(url, body.into())
@@ -118,17 +143,18 @@ async fn from_service(url: &Url, secret: &Secret) -> Result<Verdict, Failure> {
             name: text("name"),
             metadata: metadata_in(&answer.body),
         }),
-        StatusCode::FORBIDDEN if denied => Ok(refused(text("code").as_deref().unwrap_or("invalid"))),
+        StatusCode::FORBIDDEN | StatusCode::TOO_MANY_REQUESTS if denied => {
+            Ok(refused(text("code").as_deref().unwrap_or("invalid")))
+        }
         _ => Err(Failure::Failed(refusal(&answer))),
     }
 }
 
-async fn from_store(settings: &Settings, secret: &Secret) -> Result<Verdict, Failure> {
+async fn from_store(settings: &Settings, secret: &Secret, asked: &Asked<'_>) -> Result<Verdict, Failure> {
     let store = DocumentStore::open(settings).await?;
     let document = store.read().await?;
     let index = Index::build(&document.to_json()).map_err(|error| Failure::Failed(error.to_string()))?;
-    let asked = Asked::default();
-    Ok(match verify::verify(&index, secret.expose(), &asked, store.now()) {
+    Ok(match verify::verify(&index, secret.expose(), asked, store.now()) {
         Err(refusal) => refused(refusal.code()),
         Ok(entry) => Verdict {
             valid: true,

@@ -125,6 +125,50 @@ fn verify_answers_alike_from_the_service_and_from_the_store() {
 }
 
 #[test]
+fn verify_asks_what_a_backend_would_ask() {
+    let settings = Settings::file_store();
+    settings.write_document(
+        r#"{"keys":[{"id":"key_1","name":"n","secret":"sec_0001abc","allowed_ips":["10.0.0.0/8"],"scopes":["orders:*","users:read"]}]}"#,
+    );
+    let service = settings.start();
+    service.wait_until_ready();
+    let settings = settings.with("REFRESH_URL", service.url("/refresh"));
+    let from = ["--client-ip", "10.0.0.1"];
+    let cases = [
+        (vec![], "✗ Not valid: ip_not_allowed\n"),
+        (vec!["--client-ip", "192.0.2.1"], "✗ Not valid: ip_not_allowed\n"),
+        (
+            from.to_vec(),
+            "✓ Valid\n  ID:          key_1\n  Name:        n\n  Metadata:    {}\n",
+        ),
+        (
+            [&from[..], &["--scope", "orders:write", "--scope", "users:write"]].concat(),
+            "✗ Not valid: insufficient_scope\n",
+        ),
+        (
+            [&from[..], &["--scope", "orders:write", "--scope=users:read"]].concat(),
+            "✓ Valid\n  ID:          key_1\n  Name:        n\n  Metadata:    {}\n",
+        ),
+    ];
+    for (flags, text) in cases {
+        for place in [&[] as &[&str], &["--offline"]] {
+            let said = run_with_input(&settings, &[&["verify"], place, &flags].concat(), "sec_0001abc");
+            assert_eq!(
+                (said.stdout.as_str(), said.stderr.as_str()),
+                (text, ""),
+                "{place:?} {flags:?}"
+            );
+        }
+    }
+    run_with_input(&settings, &["verify", "--client-ip", "here"], "sec_0001abc")
+        .failed(2, "Error: --client-ip must be an IPv4 or IPv6 address");
+    run_with_input(&settings, &["verify", "--scope", "a b"], "sec_0001abc").failed(
+        2,
+        "Error: --scope: a scope is 1 to 100 letters, digits or _-./ in segments joined by colons; a segment may be *",
+    );
+}
+
+#[test]
 fn verify_that_cannot_know_is_a_failure_and_no_answer() {
     let settings = Settings::file_store();
     let unloaded = Stub::answering(
