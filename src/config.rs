@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use crate::core::secret::Secret;
+use crate::core::{network::chain::TrustedProxies, secret::Secret};
 
 /// A setting that cannot be used. The sentence names the variable and never its value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -36,6 +36,9 @@ pub struct Config {
     pub snapshot_path: Option<PathBuf>,
     pub strict_generation: bool,
     pub health_opaque: bool,
+    pub trusted_proxies: TrustedProxies,
+    /// Whether `/authz` takes a key from the query parameter `api_key`.
+    pub authz_query_key: bool,
     pub max_connections: usize,
     /// Threads that answer requests.
     pub workers: NonZero<usize>,
@@ -152,6 +155,16 @@ pub const SETTINGS: &[Setting] = &[
         "refuse a document whose generation number was lost",
     ),
     setting("HEALTH_OPAQUE", "false", "/health shows no number of keys"),
+    setting(
+        "TRUSTED_PROXIES",
+        "",
+        "addresses and networks of the proxies whose X-Forwarded-For is believed",
+    ),
+    setting(
+        "AUTHZ_QUERY_KEY",
+        "false",
+        "/authz takes a key from the query parameter api_key, too",
+    ),
     setting("LOG_LEVEL", "info", "trace, debug, info, warn or error"),
     setting(
         "PROTOCOL",
@@ -190,6 +203,14 @@ impl Config {
             snapshot_path: values.get("SNAPSHOT_PATH").map(PathBuf::from),
             strict_generation: values.boolean("STRICT_GENERATION")?,
             health_opaque: values.boolean("HEALTH_OPAQUE")?,
+            trusted_proxies: values
+                .read(
+                    "TRUSTED_PROXIES",
+                    TrustedProxies::parse,
+                    "a list of addresses and networks such as 127.0.0.1, 10.0.0.0/8",
+                )?
+                .unwrap_or_default(),
+            authz_query_key: values.boolean("AUTHZ_QUERY_KEY")?,
             max_connections: values
                 .read(
                     "MAX_CONNECTIONS",

@@ -207,7 +207,8 @@ fn wire(config: &Config, store: Store, telemetry: &Telemetry) -> (Loader, Arc<Ap
         clock,
         config.health_opaque,
         hostname,
-    );
+    )
+    .behind(config.trusted_proxies.clone(), config.authz_query_key);
     (loader, Arc::new(app))
 }
 

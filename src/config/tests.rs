@@ -19,7 +19,8 @@ fn without_any_setting_everything_has_its_default() {
     assert_eq!(config.admin_listen, None);
     assert_eq!(config.poll_interval, Duration::from_secs(5));
     assert_eq!(config.snapshot_path, None);
-    assert!(!config.strict_generation && !config.health_opaque);
+    assert!(!config.strict_generation && !config.health_opaque && !config.authz_query_key);
+    assert!(!config.trusted_proxies.is_trusted([127, 0, 0, 1].into()));
     assert_eq!(config.max_connections, 10_000);
     assert_eq!(config.log_level, LogLevel::Info);
     assert!(config.bridge.is_none());
@@ -103,6 +104,12 @@ fn a_wrong_value_is_named_by_its_variable_and_never_shown() {
             "MAX_DOCUMENT_BYTES must be a number of bytes such as 536870912 or 512MiB",
         ),
         ("PROTOCOL", "smoke", "PROTOCOL must be http, udp or tcp"),
+        (
+            "TRUSTED_PROXIES",
+            "10.0.0.0/8, proxy9.example",
+            "TRUSTED_PROXIES must be a list of addresses and networks such as 127.0.0.1, 10.0.0.0/8",
+        ),
+        ("AUTHZ_QUERY_KEY", "on9", "AUTHZ_QUERY_KEY must be true or false"),
     ];
     for (variable, value, sentence) in cases {
         let error = config(&[(variable, value)]).unwrap_err();

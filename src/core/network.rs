@@ -1,5 +1,7 @@
 //! Addresses and the networks a key may be used from. An IPv4 address mapped into IPv6 is that IPv4 address everywhere.
 
+pub mod chain;
+
 use std::net::IpAddr;
 
 use ipnet::IpNet;

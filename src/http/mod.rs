@@ -1,6 +1,7 @@
-//! The HTTP side: connections, routes, answers. `POST /verify` and its kin are matched here by hand, so that they
-//! cost what bare hyper costs; warp composes every other route.
+//! The HTTP side: connections, routes, answers. `POST /verify` with its kin and `/authz` are matched here by hand, so
+//! that they cost what bare hyper costs; warp composes every other route.
 
+pub mod authz;
 pub mod body;
 pub mod connection;
 pub mod deadlines;
@@ -8,6 +9,7 @@ pub mod health;
 pub mod identity;
 pub mod listen;
 pub mod local;
+pub mod proxies;
 pub mod refresh;
 pub mod reply;
 pub mod routes;
@@ -30,6 +32,7 @@ use hyper::{Method, Request, Response, Version, body::Body as _, body::Incoming}
 
 use crate::{
     clock::Clock,
+    core::network::chain::TrustedProxies,
     loader::{Reader, Refresher},
     telemetry::Telemetry,
 };
@@ -46,6 +49,10 @@ pub struct App {
     pub health_opaque: bool,
     /// This machine's name, by which a `Host` header may call it.
     pub hostname: String,
+    /// Whose word about a client's address is taken.
+    pub proxies: TrustedProxies,
+    /// Whether `/authz` takes a key from a query.
+    pub authz_query_key: bool,
     draining: AtomicBool,
 }
 
@@ -65,7 +72,19 @@ impl App {
             clock,
             health_opaque,
             hostname,
+            proxies: TrustedProxies::default(),
+            authz_query_key: false,
             draining: AtomicBool::new(false),
+        }
+    }
+
+    /// The same with these proxies in front of it.
+    #[must_use]
+    pub fn behind(self, proxies: TrustedProxies, authz_query_key: bool) -> Self {
+        Self {
+            proxies,
+            authz_query_key,
+            ..self
         }
     }
 
@@ -81,6 +100,7 @@ impl App {
 
 /// What one listener serves.
 pub struct Face {
+    /// `/verify` with its kin, and `/authz`.
     pub verify: bool,
     pub routes: routes::Routes,
 }
@@ -93,6 +113,9 @@ pub async fn answer(
     let _open = connection.open_request(request.version());
     if let Err(refusal) = screen::screen(&request) {
         return Ok(refuse(&connection, &request, refusal));
+    }
+    if connection.face.verify && authz::is_at(request.uri().path()) {
+        return Ok(authz::answer(&connection, request));
     }
     let form = verify::Form::of(request.uri().path()).filter(|_| connection.face.verify);
     Ok(match form {

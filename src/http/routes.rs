@@ -1,4 +1,4 @@
-//! The list of all routes but verify, composed with warp. A handler answers what it was asked with a reply;
+//! The list of all routes but `/verify` and `/authz`, composed with warp. A handler answers what it was asked with a reply;
 //! a rejection only ever means that the path is another one's, and the last one is answered here.
 
 use std::{convert::Infallible, pin::Pin, sync::Arc};

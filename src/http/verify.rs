@@ -4,7 +4,10 @@
 mod batch;
 mod validate;
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -23,7 +26,7 @@ use crate::{
         verify::{self, Asked, Finding, Good},
     },
     loader::Loaded,
-    telemetry::events::RequestInfo,
+    telemetry::{Telemetry, events::RequestInfo},
 };
 
 /// The routes answered here.
@@ -45,9 +48,17 @@ impl Form {
     }
 }
 
+/// Where a key was presented: each has metrics of its own, and log lines that say so.
+#[derive(Clone, Copy)]
+pub enum Route {
+    Verify,
+    Authz,
+}
+
 /// A presented key, and what it is asked to be good for.
 #[derive(Clone, Copy)]
 pub struct Question<'a> {
+    pub route: Route,
     pub api_key: &'a str,
     pub asked: &'a Asked<'a>,
     /// How many calls it counts as.
@@ -59,6 +70,7 @@ pub struct Question<'a> {
 impl<'a> From<&'a VerifyRequest<'_>> for Question<'a> {
     fn from(request: &'a VerifyRequest<'_>) -> Self {
         Self {
+            route: Route::Verify,
             api_key: &request.api_key,
             asked: &request.asked,
             cost: request.cost,
@@ -78,18 +90,36 @@ pub(crate) fn decide<'a, 'r>(
     began: Instant,
 ) -> Result<Good<'a>, verify::Refusal> {
     let verdict = verify::verify(&loaded.index, question.api_key, question.asked, app.clock.now());
-    let telemetry = &app.telemetry;
-    match &verdict {
-        Ok(key) => {
+    tell(&app.telemetry, question, caller, &verdict, began.elapsed());
+    verdict
+}
+
+fn tell<'r>(
+    telemetry: &Telemetry,
+    question: &Question<'_>,
+    caller: impl FnOnce() -> RequestInfo<'r>,
+    verdict: &Result<Good<'_>, verify::Refusal>,
+    took: Duration,
+) {
+    let client_ip = question.asked.client_ip;
+    match (question.route, verdict) {
+        (Route::Verify, Ok(key)) => {
             telemetry.verification_success(caller, key.id, key.name);
-            telemetry.metrics.verify_success(began.elapsed());
+            telemetry.metrics.verify_success(took);
         }
-        Err(refusal) => {
+        (Route::Verify, Err(refusal)) => {
             telemetry.verification_failed(caller, shown_prefix(question.api_key), refusal.code());
-            telemetry.metrics.verify_failed(began.elapsed());
+            telemetry.metrics.verify_failed(took);
+        }
+        (Route::Authz, Ok(key)) => {
+            telemetry.authz_success(caller, client_ip, key.id, key.name);
+            telemetry.metrics.authz_success(took);
+        }
+        (Route::Authz, Err(refusal)) => {
+            telemetry.authz_failed(caller, client_ip, shown_prefix(question.api_key), refusal.code());
+            telemetry.metrics.authz_failed(took);
         }
     }
-    verdict
 }
 
 pub async fn answer(connection: &Connection, request: Request<Incoming>, form: Form) -> Response<Full<Bytes>> {

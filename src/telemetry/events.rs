@@ -1,8 +1,8 @@
-//! The events of a verify, written straight into the log's queue in bunyan form: no tracing machinery, no allocation.
+//! The events of a verify and of an auth request, written straight into the log's queue in bunyan form: no tracing machinery, no allocation.
 //!
 //! The members are those, and in the order, in which the formatter of all other lines writes them; a test compares.
 
-use std::{borrow::Cow, cell::RefCell};
+use std::{borrow::Cow, cell::RefCell, io::Write as _, net::IpAddr};
 
 use super::{Telemetry, log::Line, stamp::Stamp};
 use crate::clock::Clock;
@@ -65,6 +65,39 @@ impl Telemetry {
         });
     }
 
+    /// As `verification_success`, for a proxy that asked on behalf of this client.
+    pub fn authz_success<'r>(
+        &self,
+        request: impl FnOnce() -> RequestInfo<'r>,
+        client_ip: Option<IpAddr>,
+        key_id: &str,
+        key_name_json: &str,
+    ) {
+        self.write(Line::VerificationSuccess, request, |line| {
+            push(
+                line,
+                &[",\"key_id\":\"", key_id, "\",\"key_name\":\"", key_name_json, "\""],
+            );
+            push_client(line, client_ip);
+        });
+    }
+
+    pub fn authz_failed<'r>(
+        &self,
+        request: impl FnOnce() -> RequestInfo<'r>,
+        client_ip: Option<IpAddr>,
+        presented_prefix: &'static str,
+        code: &'static str,
+    ) {
+        self.write(Line::VerificationFailed, request, |line| {
+            push(
+                line,
+                &[",\"secret_prefix\":\"", presented_prefix, "\",\"code\":\"", code, "\""],
+            );
+            push_client(line, client_ip);
+        });
+    }
+
     fn write<'r>(
         &self,
         event: Line,
@@ -110,6 +143,15 @@ fn push(line: &mut Vec<u8>, parts: &[&str]) {
     for part in parts {
         line.extend_from_slice(part.as_bytes());
     }
+}
+
+fn push_client(line: &mut Vec<u8>, client_ip: Option<IpAddr>) {
+    push(line, &[",\"endpoint\":\"/authz\",\"client_ip\":\""]);
+    match client_ip {
+        Some(address) => write!(line, "{address}").expect("a vector takes every write"),
+        None => push(line, &["unknown"]),
+    }
+    line.push(b'"');
 }
 
 /// A caller's text as a JSON string: cut, and escaped where it has to be, which is almost never.

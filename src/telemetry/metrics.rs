@@ -14,14 +14,15 @@ use std::{
 pub use self::timer::SAMPLE;
 use self::timer::{Taken, Timer, joined};
 
-/// Threads spread over this many copies of the verify metrics, so that they do not fight for one cache line.
+/// Threads spread over this many copies of the hot metrics, so that they do not fight for one cache line.
 const SHARDS: usize = 16;
 
 /// A gauge that nobody has set yet is not sent.
 const UNSET: u64 = u64::MAX;
 
 pub struct Metrics {
-    verify: [VerifyShard; SHARDS],
+    verify: [Shard; SHARDS],
+    authz: [Shard; SHARDS],
     refresh_success: AtomicU64,
     refresh_failed: AtomicU64,
     refresh_rejected: AtomicU64,
@@ -53,24 +54,45 @@ pub struct Interval {
 /// One function per event.
 impl Metrics {
     pub fn verify_success(&self, took: Duration) {
-        let shard = self.verify_shard();
+        let shard = mine(&self.verify);
         shard.success.fetch_add(1, Relaxed);
         shard.duration.record(took);
     }
 
     pub fn verify_failed(&self, took: Duration) {
-        let shard = self.verify_shard();
+        let shard = mine(&self.verify);
         shard.failed.fetch_add(1, Relaxed);
         shard.duration.record(took);
     }
 
     pub fn verify_malformed(&self) {
-        self.verify_shard().malformed.fetch_add(1, Relaxed);
+        mine(&self.verify).malformed.fetch_add(1, Relaxed);
     }
 
     /// Nothing was loaded yet: counts as a request and as nothing else.
     pub fn verify_unavailable(&self) {
-        self.verify_shard().unavailable.fetch_add(1, Relaxed);
+        mine(&self.verify).unavailable.fetch_add(1, Relaxed);
+    }
+
+    pub fn authz_success(&self, took: Duration) {
+        let shard = mine(&self.authz);
+        shard.success.fetch_add(1, Relaxed);
+        shard.duration.record(took);
+    }
+
+    pub fn authz_failed(&self, took: Duration) {
+        let shard = mine(&self.authz);
+        shard.failed.fetch_add(1, Relaxed);
+        shard.duration.record(took);
+    }
+
+    pub fn authz_malformed(&self) {
+        mine(&self.authz).malformed.fetch_add(1, Relaxed);
+    }
+
+    /// As `verify_unavailable`.
+    pub fn authz_unavailable(&self) {
+        mine(&self.authz).unavailable.fetch_add(1, Relaxed);
     }
 
     pub fn refresh_success(&self, took: Duration) {
@@ -175,25 +197,33 @@ impl Metrics {
     /// Every name there is, for the documentation's test.
     pub fn names() -> Vec<&'static str> {
         let none = Self::default();
-        let counters = none.take_counters(&Durations::default()).map(|(name, _)| name);
+        let counters = none
+            .take_counters(&Durations::default())
+            .into_iter()
+            .map(|(name, _)| name);
         let gauges = none.gauges().map(|(name, _)| name);
-        let timers = Durations::default().into_timers().map(|(name, _)| name);
-        counters.into_iter().chain(gauges).chain(timers).collect()
+        let timers = Durations::default().into_timers().into_iter().map(|(name, _)| name);
+        counters.chain(gauges).chain(timers).collect()
     }
 
-    fn take_counters(&self, durations: &Durations) -> [(&'static str, u64); 22] {
-        let verify = |which: fn(&VerifyShard) -> &AtomicU64| self.verify.iter().map(|s| taken(which(s))).sum::<u64>();
-        let [success, failed] = [verify(|s| &s.success), verify(|s| &s.failed)];
-        let [malformed, unavailable] = [verify(|s| &s.malformed), verify(|s| &s.unavailable)];
+    fn take_counters(&self, durations: &Durations) -> Vec<(&'static str, u64)> {
+        let [success, failed, malformed, requests] = take_counts(&self.verify);
+        let [authz_success, authz_failed, authz_malformed, authz_requests] = take_counts(&self.authz);
         let [refreshed, refresh_failed] = [taken(&self.refresh_success), taken(&self.refresh_failed)];
         let rejected = taken(&self.refresh_rejected);
-        [
-            ("verify.requests", success + failed + malformed + unavailable),
+        vec![
+            ("verify.requests", requests),
             ("verify.success", success),
             ("verify.failed", failed),
             ("verify.malformed", malformed),
             ("verify.duration_count", durations.verify.seen),
             ("verify.duration_sum_us", durations.verify.sum_us),
+            ("authz.requests", authz_requests),
+            ("authz.success", authz_success),
+            ("authz.failed", authz_failed),
+            ("authz.malformed", authz_malformed),
+            ("authz.duration_count", durations.authz.seen),
+            ("authz.duration_sum_us", durations.authz.sum_us),
             ("refresh.requests", refreshed + refresh_failed + rejected),
             ("refresh.success", refreshed),
             ("refresh.failed", refresh_failed),
@@ -228,36 +258,50 @@ impl Metrics {
     }
 
     fn take_durations(&self) -> Durations {
+        let of_all = |shards: &[Shard; SHARDS]| joined(shards.iter().map(|shard| shard.duration.take()).collect());
         Durations {
-            verify: joined(self.verify.iter().map(|shard| shard.duration.take()).collect()),
+            verify: of_all(&self.verify),
+            authz: of_all(&self.authz),
             refresh: self.refresh_duration.take(),
             startup: self.startup_duration.take(),
         }
     }
+}
 
-    fn verify_shard(&self) -> &VerifyShard {
-        static NEXT: AtomicUsize = AtomicUsize::new(0);
-        thread_local! {
-            static MINE: usize = NEXT.fetch_add(1, Relaxed) % SHARDS;
-        }
-        &self.verify[MINE.with(|mine| *mine)]
+/// This thread's copy.
+fn mine(shards: &[Shard; SHARDS]) -> &Shard {
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    thread_local! {
+        static MINE: usize = NEXT.fetch_add(1, Relaxed) % SHARDS;
     }
+    &shards[MINE.with(|mine| *mine)]
+}
+
+/// What all copies counted: success, failed, malformed, and all of them with what could not be answered.
+fn take_counts(shards: &[Shard; SHARDS]) -> [u64; 4] {
+    let sum = |which: fn(&Shard) -> &AtomicU64| shards.iter().map(|shard| taken(which(shard))).sum::<u64>();
+    let [success, failed] = [sum(|s| &s.success), sum(|s| &s.failed)];
+    let [malformed, unavailable] = [sum(|s| &s.malformed), sum(|s| &s.unavailable)];
+    [success, failed, malformed, success + failed + malformed + unavailable]
 }
 
 /// What the timers held.
 #[derive(Default)]
 struct Durations {
     verify: Taken,
+    authz: Taken,
     refresh: Taken,
     startup: Taken,
 }
 
 impl Durations {
     /// The slowest is a timer and not a gauge: a bridge keeps every value of a timer, but of a gauge only the last.
-    fn into_timers(self) -> [(&'static str, Vec<Duration>); 5] {
-        [
+    fn into_timers(self) -> Vec<(&'static str, Vec<Duration>)> {
+        vec![
             ("verify.duration", self.verify.sample),
             ("verify.duration_max", self.verify.slowest.into_iter().collect()),
+            ("authz.duration", self.authz.sample),
+            ("authz.duration_max", self.authz.slowest.into_iter().collect()),
             ("refresh.duration", self.refresh.sample),
             ("refresh.duration_max", self.refresh.slowest.into_iter().collect()),
             ("startup.duration", self.startup.sample),
@@ -304,7 +348,7 @@ impl Interval {
 
 /// What the threads of one shard counted. Aligned to two cache lines, as processors fetch them in pairs.
 #[repr(align(128))]
-struct VerifyShard {
+struct Shard {
     success: AtomicU64,
     failed: AtomicU64,
     malformed: AtomicU64,
@@ -312,7 +356,7 @@ struct VerifyShard {
     duration: Timer,
 }
 
-impl VerifyShard {
+impl Shard {
     const fn new() -> Self {
         Self {
             success: AtomicU64::new(0),
@@ -327,7 +371,8 @@ impl VerifyShard {
 impl Default for Metrics {
     fn default() -> Self {
         Self {
-            verify: [const { VerifyShard::new() }; SHARDS],
+            verify: [const { Shard::new() }; SHARDS],
+            authz: [const { Shard::new() }; SHARDS],
             refresh_success: AtomicU64::new(0),
             refresh_failed: AtomicU64::new(0),
             refresh_rejected: AtomicU64::new(0),
@@ -368,7 +413,7 @@ mod tests {
     fn every_event_adds_to_its_own_names() {
         type Event = fn(&Metrics, Duration);
         let tick = Duration::from_micros(21);
-        let events: [(Event, &[&str]); 16] = [
+        let events: [(Event, &[&str]); 20] = [
             (
                 |m, t| m.verify_success(t),
                 &["verify.duration_count", "verify.requests", "verify.success"],
@@ -379,6 +424,16 @@ mod tests {
             ),
             (|m, _| m.verify_malformed(), &["verify.malformed", "verify.requests"]),
             (|m, _| m.verify_unavailable(), &["verify.requests"]),
+            (
+                |m, t| m.authz_success(t),
+                &["authz.duration_count", "authz.requests", "authz.success"],
+            ),
+            (
+                |m, t| m.authz_failed(t),
+                &["authz.duration_count", "authz.failed", "authz.requests"],
+            ),
+            (|m, _| m.authz_malformed(), &["authz.malformed", "authz.requests"]),
+            (|m, _| m.authz_unavailable(), &["authz.requests"]),
             (
                 |m, t| m.refresh_success(t),
                 &["refresh.duration_count", "refresh.requests", "refresh.success"],
@@ -402,7 +457,11 @@ mod tests {
             let metrics = Metrics::default();
             event(&metrics, tick);
             let mut interval = metrics.take();
-            for timed in ["verify.duration_sum_us", "refresh.duration_sum_us"] {
+            for timed in [
+                "verify.duration_sum_us",
+                "authz.duration_sum_us",
+                "refresh.duration_sum_us",
+            ] {
                 assert_eq!(interval.counters.remove(timed).unwrap_or(21), 21);
             }
             assert_eq!(interval.counters.keys().copied().collect::<Vec<_>>(), names);

@@ -2,6 +2,7 @@
 
 mod support;
 
+mod authz;
 mod boot;
 mod bridge;
 mod cli;
@@ -18,6 +19,7 @@ mod metrics;
 mod newcomer;
 mod nginx;
 mod policy;
+mod proxies;
 mod python;
 mod store;
 mod telemetry;

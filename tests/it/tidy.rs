@@ -167,6 +167,12 @@ fn every_setting_event_metric_route_and_reason_is_in_usage() {
     for malformed in heare_auth::core::request::Malformed::ALL {
         expect("type of a 422", malformed.kind());
     }
+    for reason in heare_auth::http::authz::credential::NoCredential::ALL {
+        expect("code of /authz", reason.code());
+    }
+    for malformed in heare_auth::http::authz::query::Malformed::ALL {
+        expect("code of /authz", malformed.word());
+    }
     for reason in heare_auth::http::local::NotLocal::ALL {
         expect("reason of a rejection", reason.word());
     }

@@ -1,9 +1,10 @@
 //! A blocking HTTP/1.1 client over one TCP connection, which can also send bytes that are no HTTP at all.
 
 use super::PATIENCE;
+use socket2::{Domain, Socket, Type};
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
-    net::{Shutdown, SocketAddr, TcpStream},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream},
 };
 
 /// One answer, as it came over the wire; chunked bodies are put together.
@@ -47,8 +48,20 @@ impl Connection {
         Self::try_open(address).unwrap_or_else(|e| panic!("cannot connect to {address}: {e}"))
     }
 
+    /// As a client that has this address.
+    pub fn open_from(client: Ipv4Addr, address: SocketAddr) -> Self {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        let own = SocketAddr::from((client, 0));
+        socket.bind(&own.into()).expect("all of 127.0.0.0/8 is this host");
+        socket.connect(&address.into()).expect("somebody listens");
+        Self::over(socket.into()).expect("a connected socket takes options")
+    }
+
     pub fn try_open(address: SocketAddr) -> io::Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+        Self::over(TcpStream::connect_timeout(&address, PATIENCE)?)
+    }
+
+    fn over(stream: TcpStream) -> io::Result<Self> {
         stream.set_read_timeout(Some(PATIENCE))?;
         stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;

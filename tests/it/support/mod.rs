@@ -1,10 +1,12 @@
 //! What the integration tests stand on: the real binary as a process, and a client that can also misbehave.
 #![allow(dead_code, reason = "every topic uses its own part of the support")]
 
+pub mod backend;
 pub mod bridge;
 pub mod bunyan;
 mod captured;
 pub mod documents;
+pub mod example;
 pub mod fault_proxy;
 pub mod flood;
 pub mod http_client;

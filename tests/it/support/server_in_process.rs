@@ -11,6 +11,7 @@ use std::{
 
 use heare_auth::{
     config::{Config, Location, LogLevel, StoreConfig},
+    core::network::chain::TrustedProxies,
     http::deadlines::Deadlines,
     server::{self, Options, Running, StartError},
     telemetry::{Telemetry, log::LogQueue, metrics::Metrics},
@@ -199,6 +200,8 @@ fn config(directory: &TempDir, setup: &Setup) -> Config {
         snapshot_path: None,
         strict_generation: false,
         health_opaque: setup.health_opaque,
+        trusted_proxies: TrustedProxies::default(),
+        authz_query_key: false,
         max_connections: setup.max_connections,
         workers: std::num::NonZero::<usize>::MIN.saturating_add(1),
         log_level: LogLevel::Info,
