@@ -1,6 +1,7 @@
 //! Every setting: its name, its default, and the sentence that is printed when it is wrong. Read through a
 //! lookup closure, so that nothing else knows where settings come from.
 
+mod keys;
 mod parse;
 mod paths;
 
@@ -12,7 +13,8 @@ use std::{
     time::Duration,
 };
 
-use crate::core::{network::chain::TrustedProxies, secret::Secret};
+pub use self::keys::key_prefixes;
+use crate::core::{id::Prefixes, network::chain::TrustedProxies, secret::Secret};
 
 /// A setting that cannot be used. The sentence names the variable and never its value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -42,6 +44,10 @@ pub struct Config {
     pub max_connections: usize,
     /// Threads that answer requests.
     pub workers: NonZero<usize>,
+    /// How the secrets of new keys begin.
+    pub key_prefixes: Prefixes,
+    /// How long a key has to have expired to be marked inactive; `None` leaves them all as they are.
+    pub expired_after: Option<Duration>,
     pub log_level: LogLevel,
     pub bridge: Option<BridgeConfig>,
 }
@@ -154,6 +160,16 @@ pub const SETTINGS: &[Setting] = &[
         "false",
         "refuse a document whose generation number was lost",
     ),
+    setting(
+        "KEY_PREFIXES",
+        "production=hk_live_,test=hk_test_,development=hk_dev_",
+        "how the secrets of keys for an environment begin",
+    ),
+    setting(
+        "EXPIRED_AFTER",
+        "30days",
+        "a key that expired this long ago is marked inactive; off leaves it",
+    ),
     setting("HEALTH_OPAQUE", "false", "/health shows no number of keys"),
     setting(
         "TRUSTED_PROXIES",
@@ -225,6 +241,8 @@ impl Config {
                     "a number from 1 to 1024",
                 )?
                 .unwrap_or_else(|| thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN)),
+            key_prefixes: key_prefixes(lookup)?,
+            expired_after: keys::expired_after(&values)?,
             log_level: values
                 .read("LOG_LEVEL", parse::log_level, "trace, debug, info, warn or error")?
                 .unwrap_or(LogLevel::Info),

@@ -9,6 +9,7 @@ pub mod clock;
 pub mod config;
 pub mod durable;
 pub mod envelope;
+pub mod expiry;
 pub mod loader;
 pub mod snapshot;
 pub mod store;

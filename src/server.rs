@@ -10,6 +10,7 @@ use std::{
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
+    task::JoinHandle,
     time::timeout,
 };
 
@@ -17,6 +18,7 @@ use crate::{
     clock::Clock,
     config::Config,
     envelope::Envelope,
+    expiry::Expiry,
     http::{
         App, Face,
         deadlines::Deadlines,
@@ -79,6 +81,7 @@ pub struct Running {
     /// Ends when the last worker has.
     workers: mpsc::Receiver<()>,
     bridge: Option<Bridge>,
+    expiry: Option<JoinHandle<()>>,
 }
 
 /// Serves at once, whether the store answers or not. To be called within the runtime that is to carry the accept
@@ -97,6 +100,10 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
         options.began,
     ));
     tokio::spawn(loader.run());
+    let expiry = match config.expired_after {
+        Some(after) => Some(tokio::spawn(expiry(&config, &app, after).await?.run())),
+        None => None,
+    };
 
     let (stage, staged) = watch::channel(Stage::Serving);
     let slots = Slots::new(config.max_connections);
@@ -137,6 +144,7 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
         stage,
         workers: crew.ended,
         bridge,
+        expiry,
     })
 }
 
@@ -184,7 +192,21 @@ impl Running {
 impl Drop for Running {
     fn drop(&mut self) {
         self.stage.send_replace(Stage::Ending);
+        if let Some(expiry) = &self.expiry {
+            expiry.abort();
+        }
     }
+}
+
+async fn expiry(config: &Config, app: &App, after: Duration) -> Result<Expiry, StoreError> {
+    Ok(Expiry {
+        store: Store::open(&config.store).await?,
+        envelope: Envelope::new(config.store.storage_secret.as_ref()),
+        clock: Arc::clone(&app.clock),
+        reader: app.reader.clone(),
+        allow_unconditional: config.store.allow_unconditional_writes,
+        after,
+    })
 }
 
 fn wire(config: &Config, store: Store, telemetry: &Telemetry) -> (Loader, Arc<App>) {

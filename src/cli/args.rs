@@ -81,6 +81,15 @@ impl Args {
         }
     }
 
+    /// Every value of an option that may be given more than once, in their order.
+    pub fn options(&mut self, flag: &'static str) -> Result<Vec<String>, Failure> {
+        let mut values = Vec::new();
+        while let Some(value) = self.option(flag)? {
+            values.push(value);
+        }
+        Ok(values)
+    }
+
     /// Takes a flag that stands for a setting.
     pub fn setting(&mut self, flag: &'static str, variable: &'static str) -> Result<(), Failure> {
         let Some(value) = self.option(flag)? else {

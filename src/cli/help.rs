@@ -1,7 +1,10 @@
 //! The usage texts: one page for the program and one for each command.
 
+mod changes;
+
 use std::fmt::Write as _;
 
+use self::changes::{CREATE, REACTIVATE, REVOKE, ROTATE, UPDATE};
 use super::Command;
 use crate::config::SETTINGS;
 
@@ -58,13 +61,16 @@ const KEY_ID: Group = Group {
 
 const JSON: Line = ("--json", "print one JSON object");
 
-const KEY_MEMBERS: &str = "id, name, secret_type, created_at, updated_at, expires_at, metadata, status (good, expired,\n  revoked, defective), defect, plaintext";
+const KEY_MEMBERS: &str = "id, name, secret_type, created_at, updated_at, expires_at, metadata, status (good, expired,\n  revoked, defective), defect, plaintext; and what the key has of user_id, environment, key_prefix, scopes,\n  allowed_ips, rate_limit_per_hour, burst, limits, is_active, revoked_at, revoke_reason, previous_expire_at";
 
 pub fn program() -> String {
     let mut text = format!("heare-auth: is this API key good, and whose is it?\n\n{PROGRAM_USAGE}\nCommands:\n");
     for command in Command::ALL {
-        push_line(&mut text, (command.word(), page(command).about), 9);
+        push_line(&mut text, (command.word(), page(command).about), 10);
     }
+    let aliases: Vec<_> = Command::ALIASES.iter().map(|(alias, _)| *alias).collect();
+    writeln!(text, "\n{} are the same without '-key' or '-keys'.", aliases.join(", "))
+        .expect("a String takes everything");
     text.push_str(
         "\nOptions:\n  -h, --help     show this, or a command's options: heare-auth create --help\n  -V, --version  show the version\n\n\
          'heare-auth serve --help' lists all settings. The other commands also read ~/.heare-auth.toml:\n\n\
@@ -142,6 +148,10 @@ const fn page(command: Command) -> Page {
         Command::Create => CREATE,
         Command::List => LIST,
         Command::Show => SHOW,
+        Command::Update => UPDATE,
+        Command::Rotate => ROTATE,
+        Command::Revoke => REVOKE,
+        Command::Reactivate => REACTIVATE,
         Command::Delete => DELETE,
         Command::Refresh => REFRESH_PAGE,
         Command::Migrate => MIGRATE,
@@ -165,34 +175,6 @@ const SERVE: Page = Page {
         ],
     }],
     json: None,
-};
-
-const CREATE: Page = Page {
-    arguments: "--name NAME [OPTIONS]",
-    about: "create a key and print its secret, once",
-    groups: &[
-        Group {
-            title: "Options",
-            lines: &[
-                ("--name NAME", "what the key is for, 1 to 255 characters"),
-                (
-                    "--metadata JSON",
-                    "an object that every verify answers, such as '{\"env\": \"prod\"}'",
-                ),
-                (
-                    "--expires-at DATE",
-                    "ISO 8601, UTC when it has no offset: 2030-12-31T23:59:59Z",
-                ),
-                ("--secret-type TYPE", "shared_secret, the only type and the default"),
-                JSON,
-            ],
-        },
-        REFRESH,
-        STORE,
-    ],
-    json: Some(
-        "id, secret, name, secret_type, created_at, expires_at, metadata, sealed (plaintext secrets that became\n  digests), refresh (null, or success with keys_loaded, timestamp or error)",
-    ),
 };
 
 const LIST: Page = Page {

@@ -1,46 +1,50 @@
-//! `create`, `delete` and `migrate`: the commands that change the stored document.
+//! `delete`, `revoke`, `reactivate` and `migrate`: the commands that change the stored document and print no secret.
 
 use std::{
-    borrow::Cow,
     io::{self, BufRead},
     process::ExitCode,
 };
 
-use rand::{TryRng, rngs::SysRng};
 use serde::Serialize;
-use serde_json::value::RawValue;
 
 use super::{
-    args::Args,
+    args::{Args, Settings},
     failure::{Failure, unknown_key},
     list::label,
-    output::{self, note, shown, steers},
+    output::{self, note, shown},
     record,
     service::{AfterChange, RefreshOutcome, RefreshPlan},
     store::DocumentStore,
+    terms::{self, Terms},
 };
-use crate::core::{
-    change::{Change, NewKey},
-    id,
-    key::SecretType,
-    secret::Secret,
-    time::Timestamp,
-};
+use crate::core::change::Change;
 
-const MAX_NAME_CHARS: usize = 255;
+/// What every command about one key has: which one it is, how to answer, and what follows the change.
+pub struct OneKey {
+    pub id: String,
+    pub json: bool,
+    pub refresh: RefreshPlan,
+    pub settings: Settings,
+    pub store: DocumentStore,
+}
 
-/// `create --json`.
-#[derive(Serialize)]
-struct CreatedKey<'a> {
-    id: &'a str,
-    secret: &'a str,
-    name: &'a str,
-    secret_type: &'static str,
-    created_at: String,
-    expires_at: Option<String>,
-    metadata: Cow<'a, RawValue>,
-    sealed: usize,
-    refresh: RefreshOutcome,
+impl OneKey {
+    /// To be called when a command's own options have been taken.
+    pub async fn open(mut args: Args) -> Result<Self, Failure> {
+        args.store_flags()?;
+        args.setting("--refresh-url", "REFRESH_URL")?;
+        let json = args.contains("--json");
+        let no_refresh = args.contains("--no-refresh");
+        let id = args.key_id()?;
+        let settings = args.settings()?;
+        Ok(Self {
+            id,
+            json,
+            refresh: RefreshPlan::new(&settings, no_refresh)?,
+            store: DocumentStore::open(&settings).await?,
+            settings,
+        })
+    }
 }
 
 /// `delete --json`.
@@ -62,130 +66,122 @@ struct Migrated {
     refresh: RefreshOutcome,
 }
 
-pub async fn create(mut args: Args) -> Result<ExitCode, Failure> {
-    args.store_flags()?;
-    args.setting("--refresh-url", "REFRESH_URL")?;
-    let name = args.option("--name")?;
-    let metadata = args.option("--metadata")?;
-    let expires_at = args.option("--expires-at")?;
-    let secret_type = args.option("--secret-type")?;
-    let json = args.contains("--json");
-    let no_refresh = args.contains("--no-refresh");
-    let settings = args.settings()?;
-
-    let name = checked_name(name)?;
-    let secret_type = checked_secret_type(secret_type)?;
-    let metadata = checked_metadata(metadata)?;
-    let expires = checked_expiry(expires_at.as_deref())?;
-    let refresh = RefreshPlan::new(&settings, no_refresh)?;
-    let store = DocumentStore::open(&settings).await?;
-
-    let now = store.now();
-    let (id, secret) = new_key_pair(now)?;
-    let key = NewKey {
-        id,
-        digest: secret.digest(),
-        name,
-        secret_type,
-        expires_at,
-        metadata,
-        created_at: now,
-    };
-    if expires.is_some_and(|expires| now >= expires) {
-        note("⚠️  Warning: the key is expired already: --expires-at is in the past.\n");
-    }
-    let committed = store.commit(&Change::Create(key.clone())).await?;
-    tell_sealed(committed.applied.sealed);
-    let shown_key = CreatedKey {
-        id: &key.id,
-        secret: secret.expose(),
-        name: &key.name,
-        secret_type: secret_type.word(),
-        created_at: now.to_string(),
-        expires_at: expires.map(|expires| expires.to_string()),
-        metadata: record::on_one_line(&key.metadata),
-        sealed: committed.applied.sealed,
-        refresh: RefreshOutcome::Skipped(()),
-    };
-    show_created(shown_key, refresh, json).await
-}
-
-/// The secret is shown before the service is called: whatever happens then, it has been seen.
-async fn show_created(mut key: CreatedKey<'_>, refresh: RefreshPlan, json: bool) -> Result<ExitCode, Failure> {
-    let after = AfterChange {
-        happened: "The key was created",
-        remedy: "Run 'heare-auth refresh' manually to load the new key.",
-    };
-    if json {
-        key.refresh = refresh.carry_out(&after).await;
-        write_secret(&output::json_line(&key), key.id)?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let lines = format!(
-        "Created API key:\n  ID:          {}\n  Secret:      {}\n  Name:        {}\n  Secret Type: {}\n  Created:     {}\n  Expires:     {}\n",
-        key.id,
-        key.secret,
-        shown(key.name),
-        key.secret_type,
-        key.created_at,
-        key.expires_at.as_deref().unwrap_or("Never"),
-    );
-    write_secret(&lines, key.id)?;
-    let line = refresh.carry_out(&after).await.line();
-    let line = if line.is_empty() { line } else { format!("\n{line}") };
-    output::answer(&format!(
-        "{line}\n⚠️  Save the SECRET securely - it will not be shown again!\n    Use the ID for reference and logging.\n"
-    ))?;
-    Ok(ExitCode::SUCCESS)
-}
-
-/// A secret that nobody could read is of no use to anybody.
-fn write_secret(text: &str, id: &str) -> Result<(), Failure> {
-    output::write_stdout(text).map_err(|_| {
-        Failure::Failed(format!(
-            "the key {id} was created, but its secret could not be written to standard output\nDelete the key and create it again."
-        ))
-    })
+/// `revoke --json`, `reactivate --json` and `update --json`.
+#[derive(Serialize)]
+pub struct ChangedKey<'a> {
+    pub id: &'a str,
+    pub name: Option<&'a str>,
+    /// False when the key was like that already.
+    pub changed: bool,
+    #[serde(flatten)]
+    pub terms: Terms,
+    pub sealed: usize,
+    pub refresh: RefreshOutcome,
 }
 
 pub async fn delete(mut args: Args) -> Result<ExitCode, Failure> {
-    args.store_flags()?;
-    args.setting("--refresh-url", "REFRESH_URL")?;
-    let json = args.contains("--json");
-    let no_refresh = args.contains("--no-refresh");
     let yes = args.contains_either("-y", "--yes");
-    let id = args.key_id()?;
-    let settings = args.settings()?;
-    let refresh = RefreshPlan::new(&settings, no_refresh)?;
-    let store = DocumentStore::open(&settings).await?;
-
+    let key = OneKey::open(args).await?;
     if !yes {
-        let name = name_of(&store, &id).await?;
-        if !confirmed(&id, name.as_deref()) {
-            return cancelled(&id, name.as_deref(), json);
+        let name = name_of(&key.store, &key.id).await?;
+        if !confirmed(&key.id, name.as_deref()) {
+            return cancelled(&key.id, name.as_deref(), key.json);
         }
     }
-    let committed = store.commit(&Change::Delete { id: id.clone() }).await?;
+    let committed = key.store.commit(&Change::Delete { id: key.id.clone() }).await?;
     tell_sealed(committed.applied.sealed);
-    if !json {
+    if !key.json {
         output::answer("✓ Deleted successfully.\n")?;
     }
     let after = AfterChange {
         happened: "The key was deleted",
-        remedy: "Run 'heare-auth refresh' manually to apply the change.",
+        remedy: APPLY_IT,
     };
-    let refresh = refresh.carry_out(&after).await;
     let deleted = DeletedKey {
-        id: &id,
+        id: &key.id,
         name: committed.applied.name.as_deref(),
         deleted: true,
         sealed: committed.applied.sealed,
-        refresh,
+        refresh: key.refresh.carry_out(&after).await,
     };
-    output::answer(&if json {
+    output::answer(&if key.json {
         output::json_line(&deleted)
     } else {
         deleted.refresh.line()
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn revoke(mut args: Args) -> Result<ExitCode, Failure> {
+    let reason = args.option("--reason")?;
+    let reason = reason.map(|reason| terms::reason(&reason)).transpose()?;
+    let key = OneKey::open(args).await?;
+    let change = Change::Revoke {
+        id: key.id.clone(),
+        reason,
+        at: key.store.now(),
+    };
+    let sentences = Sentences {
+        changed: "✓ Revoked.",
+        unchanged: "✓ The key is revoked already; the first time and reason stay.",
+        happened: "The key was revoked",
+    };
+    make(key, &change, &sentences).await
+}
+
+pub async fn reactivate(args: Args) -> Result<ExitCode, Failure> {
+    let key = OneKey::open(args).await?;
+    let change = Change::Reactivate {
+        id: key.id.clone(),
+        at: key.store.now(),
+    };
+    let sentences = Sentences {
+        changed: "✓ Reactivated.",
+        unchanged: "✓ The key is active already.",
+        happened: "The key was reactivated",
+    };
+    make(key, &change, &sentences).await
+}
+
+/// What to say about a change of one key.
+pub struct Sentences {
+    pub changed: &'static str,
+    pub unchanged: &'static str,
+    /// For the warning that the service was not refreshed.
+    pub happened: &'static str,
+}
+
+const APPLY_IT: &str = "Run 'heare-auth refresh' manually to apply the change.";
+
+/// Makes the change, answers, and tells the service. Also when nothing had to be changed: the service may not know yet.
+pub async fn make(key: OneKey, change: &Change, sentences: &Sentences) -> Result<ExitCode, Failure> {
+    let applied = key.store.commit(change).await?.applied;
+    tell_sealed(applied.sealed);
+    let changed = applied.changed > 0;
+    if !key.json {
+        let sentence = if changed {
+            sentences.changed
+        } else {
+            sentences.unchanged
+        };
+        output::answer(&format!("{sentence}\n"))?;
+    }
+    let after = AfterChange {
+        happened: sentences.happened,
+        remedy: APPLY_IT,
+    };
+    let answer = ChangedKey {
+        id: &key.id,
+        name: applied.name.as_deref(),
+        changed,
+        terms: Terms::of_text(applied.record.as_deref().unwrap_or_default()),
+        sealed: applied.sealed,
+        refresh: key.refresh.carry_out(&after).await,
+    };
+    output::answer(&if key.json {
+        output::json_line(&answer)
+    } else {
+        answer.refresh.line()
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -263,7 +259,7 @@ pub async fn migrate(mut args: Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn tell_sealed(sealed: usize) {
+pub fn tell_sealed(sealed: usize) {
     if sealed > 0 {
         note(&format!("{}\n", sealed_sentence(sealed)));
     }
@@ -273,89 +269,5 @@ fn sealed_sentence(sealed: usize) -> String {
     match sealed {
         1 => "1 secret that was stored as plaintext is now stored as a digest".to_owned(),
         _ => format!("{sealed} secrets that were stored as plaintext are now stored as digests"),
-    }
-}
-
-fn new_key_pair(now: Timestamp) -> Result<(String, Secret), Failure> {
-    let mut refused = false;
-    let mut fill = |bytes: &mut [u8]| refused |= SysRng.try_fill_bytes(bytes).is_err();
-    let pair = (id::new_key_id(now, &mut fill), id::new_secret(now, &mut fill));
-    if refused {
-        return Err(Failure::failed(
-            "the system gives no random numbers; nothing was created",
-        ));
-    }
-    Ok(pair)
-}
-
-fn checked_name(name: Option<String>) -> Result<String, Failure> {
-    let Some(name) = name else {
-        return Err(Failure::usage("--name is missing"));
-    };
-    let name = name.trim();
-    if !(1..=MAX_NAME_CHARS).contains(&name.chars().count()) {
-        return Err(Failure::Usage(format!(
-            "--name must have 1 to {MAX_NAME_CHARS} characters"
-        )));
-    }
-    if name.chars().any(steers) {
-        return Err(Failure::usage("--name must not contain control characters"));
-    }
-    Ok(name.to_owned())
-}
-
-fn checked_secret_type(word: Option<String>) -> Result<SecretType, Failure> {
-    let Some(word) = word else {
-        return Ok(SecretType::default());
-    };
-    let known = SecretType::ALL
-        .into_iter()
-        .find(|known| known.word().eq_ignore_ascii_case(&word));
-    known.ok_or_else(|| Failure::usage("--secret-type must be shared_secret"))
-}
-
-fn checked_metadata(json: Option<String>) -> Result<Box<RawValue>, Failure> {
-    let json = json.unwrap_or_else(|| "{}".to_owned());
-    match serde_json::from_str::<Box<RawValue>>(&json) {
-        Ok(metadata) if metadata.get().starts_with('{') => Ok(metadata),
-        Ok(_) | Err(_) => Err(Failure::failed(
-            "Invalid JSON in metadata: it must be an object such as '{\"env\": \"prod\"}'",
-        )),
-    }
-}
-
-fn checked_expiry(date: Option<&str>) -> Result<Option<Timestamp>, Failure> {
-    let Some(date) = date else {
-        return Ok(None);
-    };
-    let parsed = date.parse();
-    parsed
-        .map(Some)
-        .map_err(|_| Failure::failed("Invalid expires_at format\nUse ISO 8601 format: YYYY-MM-DDTHH:MM:SSZ"))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_name_is_trimmed_and_must_be_fit_to_be_shown() {
-        let name = |text: &str| checked_name(Some(text.to_owned())).ok();
-        assert_eq!(name("  My Service "), Some("My Service".to_owned()));
-        assert_eq!(name(&"é".repeat(255)), Some("é".repeat(255)));
-        for bad in ["", "   ", "a\nb", "a\u{1b}[31mb", "a\u{202e}b", &"x".repeat(256)] {
-            assert_eq!(name(bad), None, "{bad:?}");
-        }
-    }
-
-    #[test]
-    fn metadata_is_an_object_and_a_bad_one_is_not_repeated() {
-        assert_eq!(checked_metadata(None).unwrap().get(), "{}");
-        let kept = r#"{"z": 1, "a":[1.50]}"#;
-        assert_eq!(checked_metadata(Some(kept.to_owned())).unwrap().get(), kept);
-        for bad in ["", "{", "[]", "null", "\"sec_x\"", "{sec_x}"] {
-            let error = format!("{:?}", checked_metadata(Some(bad.to_owned())).unwrap_err());
-            assert!(!error.contains("sec_x"), "{error}");
-        }
     }
 }

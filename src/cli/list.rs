@@ -141,6 +141,7 @@ fn block(record: &Record<'_>, metadata_form: fn(&RawValue) -> String) -> String 
         ),
     ];
     lines.extend(record.mark().map(|mark| ("Status", mark)));
+    lines.extend(record.terms.lines());
     let metadata = record.metadata.as_deref().filter(|metadata| metadata.get() != "{}");
     lines.extend(metadata.map(|metadata| ("Metadata", metadata_form(metadata))));
     if record.plaintext {

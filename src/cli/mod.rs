@@ -5,6 +5,7 @@ mod client;
 mod doctor;
 mod failure;
 mod help;
+mod issue;
 mod keys;
 mod list;
 mod output;
@@ -12,6 +13,8 @@ mod record;
 mod serve;
 mod service;
 mod store;
+mod terms;
+mod update;
 mod verify;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -27,6 +30,10 @@ pub enum Command {
     Create,
     List,
     Show,
+    Update,
+    Rotate,
+    Revoke,
+    Reactivate,
     Delete,
     Refresh,
     Migrate,
@@ -36,11 +43,15 @@ pub enum Command {
 }
 
 impl Command {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Serve,
         Self::Create,
         Self::List,
         Self::Show,
+        Self::Update,
+        Self::Rotate,
+        Self::Revoke,
+        Self::Reactivate,
         Self::Delete,
         Self::Refresh,
         Self::Migrate,
@@ -55,6 +66,10 @@ impl Command {
             Self::Create => "create",
             Self::List => "list",
             Self::Show => "show",
+            Self::Update => "update",
+            Self::Rotate => "rotate",
+            Self::Revoke => "revoke",
+            Self::Reactivate => "reactivate",
             Self::Delete => "delete",
             Self::Refresh => "refresh",
             Self::Migrate => "migrate",
@@ -64,9 +79,19 @@ impl Command {
         }
     }
 
+    /// By its word, or by the name that the list of tasks before this program had for it.
     fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|command| command.word() == word)
+        let alias = Self::ALIASES.iter().find(|(alias, _)| *alias == word);
+        let known = Self::ALL.into_iter().find(|command| command.word() == word);
+        known.or(alias.map(|(_, command)| *command))
     }
+
+    pub const ALIASES: [(&'static str, Self); 4] = [
+        ("create-key", Self::Create),
+        ("list-keys", Self::List),
+        ("revoke-key", Self::Revoke),
+        ("rotate-key", Self::Rotate),
+    ];
 }
 
 /// Runs the command that the arguments (without the program's name) ask for.
@@ -106,7 +131,11 @@ fn dispatch(command: Command, args: Args) -> Result<ExitCode, Failure> {
     runtime.block_on(async {
         match command {
             Command::Serve => unreachable!("it has been run above, on a runtime of its own"),
-            Command::Create => keys::create(args).await,
+            Command::Create => issue::create(args).await,
+            Command::Rotate => issue::rotate(args).await,
+            Command::Update => update::update(args).await,
+            Command::Revoke => keys::revoke(args).await,
+            Command::Reactivate => keys::reactivate(args).await,
             Command::Delete => keys::delete(args).await,
             Command::Migrate => keys::migrate(args).await,
             Command::List => list::list(args).await,

@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::failure::Failure;
+use crate::core::terms::steers;
 
 /// Writes an answer to stdout. A reader that has gone away (`| head`) has seen what it wanted.
 pub fn answer(text: &str) -> Result<(), Failure> {
@@ -97,12 +98,6 @@ pub fn shown(text: &str) -> String {
         }
     }
     shown
-}
-
-/// Control characters, line and paragraph separators, and marks that change the direction of writing.
-pub fn steers(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{061c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
 }
 
 #[cfg(test)]

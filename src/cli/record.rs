@@ -5,8 +5,13 @@ use std::{borrow::Cow, collections::HashMap};
 use serde::Serialize;
 use serde_json::{Map, Value, value::RawValue};
 
-use super::failure::Failure;
-use crate::core::{document::Document, index::Index, key::Key, time::Timestamp};
+use super::{failure::Failure, terms::Terms};
+use crate::core::{
+    document::{self, Document, Members},
+    index::Index,
+    key::Key,
+    time::Timestamp,
+};
 
 /// One record, without its secret. The members' names are the command line's JSON.
 #[derive(Debug, Serialize)]
@@ -23,6 +28,8 @@ pub struct Record<'a> {
     pub defect: Option<&'static str>,
     /// Still stored with its secret; any write stores the digest instead.
     pub plaintext: bool,
+    #[serde(flatten)]
+    pub terms: Terms,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
@@ -59,19 +66,29 @@ pub fn read_all(document: &Document, now: Timestamp) -> Result<Vec<Record<'_>>, 
         Ok(key) if index.find(&key.digest).is_none() => Record {
             status: Status::Defective,
             defect: defects.get(&position).copied(),
-            ..good(key, now)
+            ..good(key, raw, now)
         },
-        Ok(key) => good(key, now),
+        Ok(key) => good(key, raw, now),
         Err((_, defect)) => defective(raw, defect.word()),
     };
     Ok(document.records().enumerate().map(record).collect())
 }
 
-fn good(key: Key<'_>, now: Timestamp) -> Record<'_> {
-    let status = match key.expires_at {
-        _ if key.revoked => Status::Revoked,
-        Some(expires_at) if now >= expires_at => Status::Expired,
-        _ => Status::Good,
+/// The record with this id, if there is one.
+pub fn find<'d>(document: &'d Document, id: &str) -> Option<&'d RawValue> {
+    document.records().find(|record| {
+        Members::read(record).is_some_and(|members| members.get("id").and_then(document::text).as_deref() == Some(id))
+    })
+}
+
+fn good<'a>(key: Key<'a>, raw: &RawValue, now: Timestamp) -> Record<'a> {
+    let terms = Terms::of(raw);
+    let has_expired = key.has_expired(now);
+    let status = match key.revoked {
+        true if has_expired && terms.is_retired() => Status::Expired,
+        true => Status::Revoked,
+        false if has_expired => Status::Expired,
+        false => Status::Good,
     };
     Record {
         id: Some(key.id),
@@ -84,6 +101,7 @@ fn good(key: Key<'_>, now: Timestamp) -> Record<'_> {
         status,
         defect: None,
         plaintext: key.plaintext,
+        terms,
     }
 }
 
@@ -103,6 +121,7 @@ fn defective(raw: &RawValue, defect: &'static str) -> Record<'static> {
         status: Status::Defective,
         defect: Some(defect),
         plaintext: text("secret").is_some_and(|secret| !secret.is_empty()),
+        terms: Terms::of(raw),
     }
 }
 

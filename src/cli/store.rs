@@ -68,11 +68,18 @@ impl DocumentStore {
     fn failure(&self, error: &CommitError, change: Option<&Change>) -> Failure {
         let location = self.store.location();
         Failure::Failed(match error {
-            CommitError::Change(ChangeError::UnknownKey) => match change {
-                Some(Change::Delete { id }) => return unknown_key(id),
-                Some(Change::Create(_) | Change::Migrate) | None => error.to_string(),
+            CommitError::Change(ChangeError::UnknownKey) => match change.and_then(Change::key_id) {
+                Some(id) => return unknown_key(id),
+                None => error.to_string(),
             },
             CommitError::Change(ChangeError::IdTaken) => format!("{error}; try again"),
+            CommitError::Change(ChangeError::DeadKey) => dead_key(change),
+            CommitError::Change(ChangeError::BadRecord) => {
+                format!("{error}\nLook at it with 'heare-auth list --detailed'.")
+            }
+            CommitError::Change(ChangeError::NoOverlap | ChangeError::TooManySecrets | ChangeError::Changed) => {
+                error.to_string()
+            }
             CommitError::Store(store) => format!("{error} ({location})\n{}", advice(*store)),
             CommitError::Envelope(envelope) => format!("{error} ({location})\n{}", envelope_advice(*envelope)),
             CommitError::Document(_) => {
@@ -82,6 +89,15 @@ impl DocumentStore {
             CommitError::Unknown => format!("{error}\nLook with 'heare-auth list' before trying again."),
             CommitError::Contended => format!("{error}\nTry again."),
         })
+    }
+}
+
+fn dead_key(change: Option<&Change>) -> String {
+    match change {
+        Some(Change::Reactivate { .. }) => {
+            "the key has expired\nMove its end first: heare-auth update KEY_ID --expires-at DATE".to_owned()
+        }
+        _ => format!("{}\nReactivate it first, or create another one.", ChangeError::DeadKey),
     }
 }
 

@@ -23,6 +23,8 @@ fn without_any_setting_everything_has_its_default() {
     assert!(!config.trusted_proxies.is_trusted([127, 0, 0, 1].into()));
     assert_eq!(config.max_connections, 10_000);
     assert_eq!(config.log_level, LogLevel::Info);
+    assert_eq!(config.key_prefixes, Prefixes::default());
+    assert_eq!(config.expired_after, Some(Duration::from_hours(24 * 30)));
     assert!(config.bridge.is_none());
 }
 
@@ -189,6 +191,21 @@ fn durations_sizes_and_booleans_are_read_in_all_their_forms() {
     for text in ["false", "0", "No"] {
         assert_eq!(parse::boolean(text), Some(false), "{text}");
     }
+}
+
+#[test]
+fn expired_keys_are_left_alone_for_a_while_or_for_ever() {
+    let after = |text: &str| config(&[("EXPIRED_AFTER", text)]).map(|config| config.expired_after);
+    assert_eq!(after("off"), Ok(None));
+    assert_eq!(after("1s"), Ok(Some(Duration::from_secs(1))));
+    assert_eq!(after("90days"), Ok(Some(Duration::from_hours(24 * 90))));
+    for wrong in ["0s", "500ms", "30", "never", "20years", "-1day"] {
+        assert_eq!(after(wrong).unwrap_err().variable, "EXPIRED_AFTER", "{wrong}");
+    }
+    let prefixes = config(&[("KEY_PREFIXES", "production=acme_")]).unwrap().key_prefixes;
+    assert_eq!(prefixes, "production=acme_".parse().unwrap());
+    let wrong = config(&[("KEY_PREFIXES", "acme_")]).unwrap_err();
+    assert_eq!(wrong.variable, "KEY_PREFIXES");
 }
 
 #[test]

@@ -1,197 +1,205 @@
-//! The changes that can be made to a document: what CLI, REST and import all call.
+//! The changes that can be made to a document: what CLI, REST, import and the service itself all call.
 
-use std::borrow::Cow;
+mod edit;
+mod record;
+mod seal;
 
-use serde::Serialize;
 use serde_json::value::RawValue;
 
+pub use self::{
+    edit::{Edit, Patch, Rotation},
+    record::NewKey,
+    seal::seal_secrets,
+};
 use super::{
-    document::{Document, Members, json_of, text},
-    key::SecretType,
-    secret::{Digest, Secret},
+    document::{Document, Members, text},
+    tag::Tag,
     time::Timestamp,
 };
 
+/// How many earlier secrets of one key may still be good.
+pub const MAX_PREVIOUS: usize = 10;
+
 #[derive(Clone, Debug)]
 pub enum Change {
-    Create(NewKey),
+    Create(Box<NewKey>),
     Delete {
         id: String,
     },
-    /// Changes nothing by itself; every change stores plaintext secrets as digests.
+    /// Another secret for the same key. Not for a key that is revoked or expired.
+    Rotate(Rotation),
+    /// Takes a key away. The second time changes nothing: the first time and reason stay.
+    Revoke {
+        id: String,
+        reason: Option<String>,
+        at: Timestamp,
+    },
+    /// Takes a revocation back. Not for an expired key.
+    Reactivate {
+        id: String,
+        at: Timestamp,
+    },
+    /// Sets and clears what can be set. With `expected` only if the record is still the one with this tag.
+    Update {
+        id: String,
+        patch: Box<Patch>,
+        expected: Option<Tag>,
+        at: Timestamp,
+    },
+    /// Marks every key inactive that expired at or before `until`. It touches no document that holds a plaintext secret:
+    /// another program may still depend on those.
+    RetireExpired {
+        until: Timestamp,
+        at: Timestamp,
+    },
+    /// Changes nothing by itself; every change but `RetireExpired` stores plaintext secrets as digests.
     Migrate,
 }
 
-#[derive(Clone, Debug)]
-pub struct NewKey {
-    pub id: String,
-    pub digest: Digest,
-    pub name: String,
-    pub secret_type: SecretType,
-    /// As the operator gave it, already found to be a date.
-    pub expires_at: Option<String>,
-    /// A JSON object, kept to the letter.
-    pub metadata: Box<RawValue>,
-    pub created_at: Timestamp,
+impl Change {
+    /// The key that the change is about, if it is about one.
+    pub fn key_id(&self) -> Option<&str> {
+        match self {
+            Self::Create(key) => Some(&key.id),
+            Self::Rotate(rotation) => Some(&rotation.id),
+            Self::Delete { id } | Self::Revoke { id, .. } | Self::Reactivate { id, .. } | Self::Update { id, .. } => {
+                Some(id)
+            }
+            Self::RetireExpired { .. } | Self::Migrate => None,
+        }
+    }
 }
 
 /// What a change did.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {
     /// Records whose plaintext secret became a digest on the way.
     pub sealed: usize,
-    /// The name of the key that was created or deleted.
+    /// Records that the change itself made, altered or removed. A revocation that is repeated alters none.
+    pub changed: usize,
+    /// The name of the key that the change was about.
     pub name: Option<String>,
+    /// That key's record as it now stands, without any plaintext; `None` after a delete and for changes that are not about one key.
+    pub record: Option<String>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
     #[error("API key not found")]
     UnknownKey,
     #[error("a key with this id exists already")]
     IdTaken,
+    #[error("the key is revoked or has expired")]
+    DeadKey,
+    #[error("the key's record was changed by somebody else in the meantime")]
+    Changed,
+    #[error("the key's record is defective, or another one has the same id")]
+    BadRecord,
+    #[error("the key's secret is stored in a form that cannot stay good beside another one; rotate it without overlap")]
+    NoOverlap,
+    #[error("too many earlier secrets of this key are still good; rotate it without overlap")]
+    TooManySecrets,
 }
 
 /// Applies the change and stores every plaintext secret as its digest. On an error the document is as it was.
 pub fn apply(document: &mut Document, change: &Change) -> Result<Applied, ChangeError> {
-    let name = match change {
-        Change::Create(key) => Some(create(document, key)?),
+    let mut applied = match change {
+        Change::Create(key) => create(document, key)?,
         Change::Delete { id } => delete(document, id)?,
-        Change::Migrate => None,
+        Change::Rotate(rotation) => edit::rotate(document, rotation)?,
+        Change::Revoke { id, reason, at } => edit::revoke(document, id, reason.as_deref(), *at)?,
+        Change::Reactivate { id, at } => edit::reactivate(document, id, *at)?,
+        Change::Update {
+            id,
+            patch,
+            expected,
+            at,
+        } => edit::update(document, id, patch, *expected, *at)?,
+        Change::RetireExpired { until, at } => return Ok(edit::retire_expired(document, *until, *at)),
+        Change::Migrate => Applied::default(),
     };
-    Ok(Applied {
-        sealed: seal_secrets(document),
-        name,
-    })
+    applied.sealed += seal_secrets(document);
+    Ok(applied)
 }
 
 /// Whether the document shows that this change has been made: for a writer whose answer was lost.
 pub fn is_in(document: &Document, change: &Change) -> bool {
     match change {
-        Change::Create(key) => holders(document, &key.id).any(|members| stored_digest(&members) == Some(key.digest)),
+        Change::Create(key) => {
+            holders(document, &key.id).any(|(_, members)| seal::digest(&members) == Some(key.digest))
+        }
         Change::Delete { id } => holders(document, id).next().is_none(),
-        Change::Migrate => !members_of_records(document).any(|members| has_plaintext(&members)),
+        Change::Rotate(rotation) => edit::is_rotated(document, rotation),
+        Change::Revoke { id, .. } => all_holders(document, id, edit::is_revoked),
+        Change::Reactivate { id, .. } => all_holders(document, id, |members| !edit::is_inactive(members)),
+        Change::Update { id, patch, .. } => all_holders(document, id, |members| patch.is_in(members)),
+        Change::RetireExpired { until, .. } => !edit::has_expired(document, *until),
+        Change::Migrate => !members_of_records(document).any(|members| seal::has_plaintext(&members)),
     }
 }
 
-/// Stores every plaintext secret as its digest, without any other change, and says in how many records there was one.
-pub fn seal_secrets(document: &mut Document) -> usize {
-    document.edit(|record| {
-        let mut members = Members::read(record).filter(has_plaintext)?;
-        seal(&mut members);
-        Some(members.to_raw())
-    })
-}
-
-fn create(document: &mut Document, key: &NewKey) -> Result<String, ChangeError> {
+fn create(document: &mut Document, key: &NewKey) -> Result<Applied, ChangeError> {
     if holders(document, &key.id).next().is_some() {
         return Err(ChangeError::IdTaken);
     }
-    document.push(new_record(key));
-    Ok(key.name.clone())
+    let record = key.to_record();
+    let applied = Applied {
+        changed: 1,
+        name: Some(key.name.clone()),
+        record: Some(record.get().to_owned()),
+        ..Applied::default()
+    };
+    document.push(record);
+    Ok(applied)
 }
 
 /// Removes all records with this id: a repeated id means that none of them was a good key.
-fn delete(document: &mut Document, id: &str) -> Result<Option<String>, ChangeError> {
-    let (mut found, mut name) = (false, None);
+fn delete(document: &mut Document, id: &str) -> Result<Applied, ChangeError> {
+    let mut applied = Applied::default();
     document.retain(|record| {
         let Some(members) = Members::read(record).filter(|members| has_id(members, id)) else {
             return true;
         };
-        found = true;
-        name = name.take().or_else(|| text_of(&members, "name").map(Cow::into_owned));
+        applied.changed += 1;
+        applied.name = applied.name.take().or_else(|| name_of(&members));
         false
     });
-    if found { Ok(name) } else { Err(ChangeError::UnknownKey) }
-}
-
-/// A record's members in the order in which the Python service wrote them.
-#[derive(Serialize)]
-struct NewRecord<'a> {
-    id: &'a str,
-    secret_hash: String,
-    name: &'a str,
-    secret_type: &'static str,
-    created_at: String,
-    updated_at: Option<String>,
-    expires_at: Option<&'a str>,
-    metadata: &'a RawValue,
-}
-
-fn new_record(key: &NewKey) -> Box<RawValue> {
-    json_of(&NewRecord {
-        id: &key.id,
-        secret_hash: key.digest.to_string(),
-        name: &key.name,
-        secret_type: key.secret_type.word(),
-        created_at: key.created_at.to_string(),
-        updated_at: None,
-        expires_at: key.expires_at.as_deref(),
-        metadata: &key.metadata,
-    })
-}
-
-/// Takes the plaintext out of a record that has some. What was no good key stays none: a digest that contradicts the
-/// secret is kept beside the secret's own, as a list, and a secret that is no text (it can never be presented) is emptied.
-fn seal(members: &mut Members<'_>) {
-    let stored = members
-        .get("secret_hash")
-        .filter(|raw| raw.get() != "null")
-        .map(ToOwned::to_owned);
-    match (secret_digest(members), stored) {
-        (Some(digest), None) => {
-            members.remove("secret_hash");
-            members.replace("secret", "secret_hash", json_of(&digest.to_string()));
-        }
-        (Some(digest), Some(stored)) => {
-            if stored_digest(members) != Some(digest) {
-                members.set("secret_hash", json_of(&(stored, digest.to_string())));
-            }
-            members.remove("secret");
-        }
-        (None, _) => {
-            let last = members
-                .get("secret")
-                .filter(|raw| !raw.get().starts_with('"'))
-                .map(ToOwned::to_owned);
-            members.set("secret", last.unwrap_or_else(|| json_of("")));
-        }
+    if applied.changed == 0 {
+        return Err(ChangeError::UnknownKey);
     }
-}
-
-/// Also finds secrets that no longer count because the member is repeated. An empty text is no secret.
-fn has_plaintext(members: &Members<'_>) -> bool {
-    members
-        .all("secret")
-        .any(|raw| raw.get().starts_with('"') && raw.get() != r#""""#)
-}
-
-fn secret_digest(members: &Members<'_>) -> Option<Digest> {
-    let secret = text_of(members, "secret").filter(|secret| !secret.is_empty())?;
-    Some(match secret {
-        Cow::Borrowed(secret) => Digest::of(secret),
-        Cow::Owned(secret) => Secret::new(secret).digest(),
-    })
-}
-
-fn stored_digest(members: &Members<'_>) -> Option<Digest> {
-    text_of(members, "secret_hash")?.parse().ok()
+    Ok(applied)
 }
 
 fn has_id(members: &Members<'_>, id: &str) -> bool {
-    text_of(members, "id").is_some_and(|own| own == id)
+    members.get("id").and_then(text).is_some_and(|own| own == id)
 }
 
-fn text_of<'m>(members: &'m Members<'_>, name: &str) -> Option<Cow<'m, str>> {
-    members.get(name).and_then(text)
+fn name_of(members: &Members<'_>) -> Option<String> {
+    Some(members.get("name").and_then(text)?.into_owned())
 }
 
-fn holders<'d>(document: &'d Document, id: &str) -> impl Iterator<Item = Members<'d>> {
-    members_of_records(document).filter(move |members| has_id(members, id))
+/// The records with this id, with their places.
+fn holders<'d>(document: &'d Document, id: &str) -> impl Iterator<Item = (usize, Members<'d>)> {
+    let members = document
+        .records()
+        .enumerate()
+        .filter_map(|(position, record)| Some((position, Members::read(record)?)));
+    members.filter(move |(_, members)| has_id(members, id))
+}
+
+/// Whether there are records with this id and all of them are like that.
+fn all_holders(document: &Document, id: &str, is_so: impl Fn(&Members<'_>) -> bool) -> bool {
+    let mut holders = holders(document, id).peekable();
+    holders.peek().is_some() && holders.all(|(_, members)| is_so(&members))
 }
 
 fn members_of_records(document: &Document) -> impl Iterator<Item = Members<'_>> {
     document.records().filter_map(Members::read)
+}
+
+/// A member that is there and not `null`.
+fn present<'m>(members: &'m Members<'_>, name: &str) -> Option<&'m RawValue> {
+    members.get(name).filter(|raw| raw.get() != "null")
 }
 
 #[cfg(test)]

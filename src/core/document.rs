@@ -95,6 +95,11 @@ impl Document {
         self.records.push(record);
     }
 
+    /// Puts another record in the place of the one there.
+    pub fn replace(&mut self, position: usize, record: Box<RawValue>) {
+        self.records[position] = record;
+    }
+
     pub fn retain(&mut self, mut keep: impl FnMut(&RawValue) -> bool) {
         self.records.retain(|record| keep(record));
     }
@@ -180,6 +185,13 @@ fn ends_in_a_number(text: &str) -> bool {
 /// The JSON of what the service itself puts into a document: texts, numbers, and lists and structs of such.
 pub(super) fn json_of<T: serde::Serialize + ?Sized>(value: &T) -> Box<RawValue> {
     to_raw_value(value).expect("what has text names only is always JSON")
+}
+
+/// A record as it is written: without the white space between its tokens.
+pub(super) fn compact(raw: &RawValue) -> Vec<u8> {
+    let mut json = Vec::with_capacity(raw.get().len());
+    push_compact(&mut json, raw);
+    json
 }
 
 /// Copies JSON without the white space between its tokens; no token spans lines, so the copy is one line.

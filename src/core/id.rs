@@ -1,8 +1,12 @@
-//! heare-ids: `<prefix>_<generation character><8 base62 characters of unix seconds><entropy>`, alphabet `0-9A-Za-z`.
+//! heare-ids: `<prefix>_<generation character><8 base62 characters of unix seconds><entropy>`, alphabet `0-9A-Za-z`;
+//! and the secrets of keys that were made for an environment: `<prefix><entropy>`. Both end in a checksum.
+
+mod prefixes;
 
 use zeroize::Zeroizing;
 
-use super::{secret::Secret, time::Timestamp};
+pub use self::prefixes::{BadPrefixes, Prefixes};
+use super::{secret::Secret, terms::Environment, time::Timestamp};
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -14,6 +18,10 @@ const TIME_CHARS: usize = 8;
 const KEY_ENTROPY_CHARS: usize = 10;
 const SECRET_CHARS: usize = 64;
 const CHECKSUM_CHARS: usize = 6;
+/// Of a secret with an environment's prefix, behind the prefix: 34 characters of entropy (202 bits) and the checksum.
+const ENVIRONMENT_SECRET_CHARS: usize = 40;
+/// Of such a secret, behind the prefix: what may be shown.
+const DISPLAYED_CHARS: usize = 3;
 
 /// Makes `key_` + `0` + time + 10 characters of entropy. `fill` fills a buffer with random bytes.
 pub fn new_key_id(now: Timestamp, fill: &mut dyn FnMut(&mut [u8])) -> String {
@@ -30,9 +38,52 @@ pub fn new_secret(now: Timestamp, fill: &mut dyn FnMut(&mut [u8])) -> Secret {
     push_head(&mut secret, SECRET_PREFIX, now);
     let entropy = SECRET_CHARS - CHECKSUM_CHARS - secret.len();
     push_entropy(&mut secret, entropy, fill);
-    let checksum = crc32fast::hash(secret.as_bytes());
-    push_base62(&mut secret, checksum.into(), CHECKSUM_CHARS);
+    push_checksum(&mut secret);
     Secret::new(std::mem::take(&mut *secret))
+}
+
+/// A secret for an environment, and the beginning of it that may be stored and shown.
+#[derive(Clone, Debug)]
+pub struct EnvironmentSecret {
+    pub secret: Secret,
+    pub key_prefix: String,
+}
+
+/// Makes the environment's prefix + 40 characters; the last 6 are the checksum of everything before them.
+pub fn new_environment_secret(
+    environment: Environment,
+    prefixes: &Prefixes,
+    fill: &mut dyn FnMut(&mut [u8]),
+) -> EnvironmentSecret {
+    let prefix = prefixes.of(environment);
+    let mut secret = Zeroizing::new(String::with_capacity(prefix.len() + ENVIRONMENT_SECRET_CHARS));
+    secret.push_str(prefix);
+    push_entropy(&mut secret, ENVIRONMENT_SECRET_CHARS - CHECKSUM_CHARS, fill);
+    push_checksum(&mut secret);
+    EnvironmentSecret {
+        key_prefix: secret[..prefix.len() + DISPLAYED_CHARS].to_owned(),
+        secret: Secret::new(std::mem::take(&mut *secret)),
+    }
+}
+
+/// What a recognised secret says about itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SecretForm {
+    /// `sec_…`, with or without an owner.
+    Operator,
+    Environment(Environment),
+}
+
+/// Whether a text is a secret of ours, told by its form and its checksum alone: for scanners that look for leaked ones.
+pub fn recognise(text: &str, prefixes: &Prefixes) -> Option<SecretForm> {
+    if checksum(text) == Checksum::Good && text.starts_with(SECRET_PREFIX) {
+        return Some(SecretForm::Operator);
+    }
+    Environment::ALL.into_iter().find_map(|environment| {
+        let rest = text.strip_prefix(prefixes.of(environment))?;
+        let is_ours = rest.len() == ENVIRONMENT_SECRET_CHARS && is_base62(rest) && has_checksum(text);
+        is_ours.then_some(SecretForm::Environment(environment))
+    })
 }
 
 /// When an id or secret of ours was made; `None` for any other text.
@@ -67,13 +118,25 @@ pub fn checksum(secret: &str) -> Checksum {
     if secret.len() != SECRET_CHARS || made_at(secret).is_none() {
         return Checksum::None;
     }
-    let (body, given) = secret.split_at(SECRET_CHARS - CHECKSUM_CHARS);
-    let computed = i64::from(crc32fast::hash(body.as_bytes()));
-    if base62_value(given) == Some(computed) {
+    if has_checksum(secret) {
         Checksum::Good
     } else {
         Checksum::Wrong
     }
+}
+
+/// Whether the last 6 characters are the checksum of everything before them.
+fn has_checksum(secret: &str) -> bool {
+    let split = secret.len().checked_sub(CHECKSUM_CHARS);
+    let Some((body, given)) = split.and_then(|at| secret.split_at_checked(at)) else {
+        return false;
+    };
+    base62_value(given) == Some(crc32fast::hash(body.as_bytes()).into())
+}
+
+fn push_checksum(secret: &mut String) {
+    let checksum = crc32fast::hash(secret.as_bytes());
+    push_base62(secret, checksum.into(), CHECKSUM_CHARS);
 }
 
 fn push_head(id: &mut String, prefix: &str, now: Timestamp) {

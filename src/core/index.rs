@@ -137,6 +137,15 @@ impl Index {
         self.plaintext_count
     }
 
+    /// Whether there is a key that expired at or before then and is not marked inactive.
+    pub fn has_expired_by(&self, until: Timestamp) -> bool {
+        let mut expired = self
+            .records
+            .iter()
+            .filter(|record| record.expires_at <= until.as_millis());
+        expired.any(|record| !self.texts.label(record.text).revoked)
+    }
+
     /// Bytes of memory held for keys.
     pub fn resident_bytes(&self) -> usize {
         let records = self.records.capacity() * size_of::<Record>();

@@ -1,5 +1,6 @@
 //! One record of the document read as a key: every member checked, or the reason why it cannot be one.
 
+mod life;
 mod policy;
 
 use std::borrow::Cow;

@@ -11,6 +11,8 @@ pub mod policy;
 pub mod request;
 pub mod scope;
 pub mod secret;
+pub mod tag;
+pub mod terms;
 pub mod time;
 pub mod verify;
 pub mod window;

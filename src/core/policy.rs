@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+pub use super::terms::Environment;
 use super::{network::Networks, scope::Scope, window::Limit};
 
 /// The hourly limit of a key that has an owner and no limit of its own.
@@ -12,29 +13,6 @@ pub const HOUR: &str = "hour";
 
 /// The most further windows of a key.
 pub const MAX_NAMED_LIMITS: usize = 10;
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Environment {
-    Production,
-    Test,
-    Development,
-}
-
-impl Environment {
-    pub const ALL: [Self; 3] = [Self::Production, Self::Test, Self::Development];
-
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Production => "production",
-            Self::Test => "test",
-            Self::Development => "development",
-        }
-    }
-
-    pub fn from_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|known| known.word() == word)
-    }
-}
 
 /// The part of a policy that many keys have in common; an index keeps each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]

@@ -221,13 +221,14 @@ impl Commit<'_> {
         }
     }
 
-    /// A migration that finds nothing to do writes nothing.
+    /// A change that finds nothing to do writes nothing; a migration also sees to it that the object is encrypted.
     fn is_needless(&self, fetched: &Fetched, applied: &Applied) -> bool {
         let may_stay_as_it_is = match fetched {
             Fetched::Object { bytes, .. } => Envelope::is_sealed(bytes) || !self.envelope.seals(),
             Fetched::Missing | Fetched::Unchanged => true,
         };
-        matches!(self.change, Change::Migrate) && applied.sealed == 0 && may_stay_as_it_is
+        let changes_nothing = applied.changed == 0 && applied.sealed == 0;
+        changes_nothing && (may_stay_as_it_is || !matches!(self.change, Change::Migrate))
     }
 
     fn remember_lost(&mut self, applied: Applied, error: StoreError) {

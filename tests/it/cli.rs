@@ -1,5 +1,7 @@
 //! The command line as people and scripts meet it: the real binary, its words, its streams and its exit codes.
 
+mod changes;
+mod issue;
 mod keys;
 mod listing;
 mod serve;

@@ -8,10 +8,10 @@ use crate::support::{
 use heare_auth::{
     clock::Clock,
     core::{
-        change::{Change, ChangeError, NewKey},
+        change::{Change, ChangeError, NewKey, Patch, Rotation},
         document::DocumentError,
-        key::SecretType,
         secret::{Digest, Secret},
+        time::Timestamp,
     },
     envelope::{Envelope, EnvelopeError},
     store::{
@@ -38,15 +38,13 @@ const PYTHON_DOCUMENT: &str = r#"{
 }"#;
 
 fn create(id: &str) -> Change {
-    Change::Create(NewKey {
-        id: id.to_owned(),
-        digest: Digest::of(id),
-        name: id.to_owned(),
-        secret_type: SecretType::SharedSecret,
-        expires_at: None,
-        metadata: serde_json::from_str("{}").unwrap(),
-        created_at: heare_auth::core::time::Timestamp::from_millis(0),
-    })
+    let created_at = Timestamp::from_millis(0);
+    Change::Create(Box::new(NewKey::new(
+        id.to_owned(),
+        Digest::of(id),
+        id.to_owned(),
+        created_at,
+    )))
 }
 
 fn delete(id: &str) -> Change {
@@ -197,6 +195,38 @@ async fn a_lost_answer_is_recognised_as_the_own_write() {
         scene.commit(&change).await.expect("the change is made");
         assert_eq!(scene.ids().await, left);
         assert_eq!(scene.proxy.count("PUT"), puts + 1, "it is not written again");
+    }
+}
+
+#[tokio::test]
+async fn a_lost_answer_to_a_change_within_a_record_is_recognised() {
+    let (id, at) = (|| "key_old".to_owned(), Timestamp::from_millis(1_705_746_600_000));
+    let rotation = Rotation {
+        id: id(),
+        digest: Digest::of("new"),
+        key_prefix: None,
+        overlap_until: None,
+        at,
+    };
+    let patch = Box::new(Patch {
+        name: Some("Other".to_owned()),
+        ..Patch::default()
+    });
+    let (reason, expected) = (None, None);
+    for change in [
+        Change::Rotate(rotation),
+        Change::Revoke { id: id(), reason, at },
+        Change::Update {
+            id: id(),
+            patch,
+            expected,
+            at,
+        },
+    ] {
+        let scene = Scene::new().await;
+        scene.proxy.fail("PUT", 1, Fault::LoseAnswer);
+        let committed = scene.commit(&change).await.expect("the change was made");
+        assert_eq!((committed.generation, committed.applied.changed), (1, 1), "{change:?}");
     }
 }
 

@@ -213,7 +213,7 @@ fn kind(word: &str) -> Option<&'static str> {
     let is_time = word.len() >= 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T' && word.starts_with("20");
     match word {
         _ if word.len() >= 20 && word.starts_with("key_") => Some("<key>"),
-        _ if word.len() >= 20 && word.starts_with("sec_") => Some("<secret>"),
+        _ if word.len() >= 20 && (word.starts_with("sec_") || word.starts_with("hk_")) => Some("<secret>"),
         _ if is_time => Some("<time>"),
         _ if is_date(word) => Some("<date>"),
         _ => None,

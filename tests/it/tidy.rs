@@ -19,6 +19,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "loader",
         &["core", "clock", "envelope", "loader", "snapshot", "store", "telemetry"],
     ),
+    ("expiry", &["core", "clock", "envelope", "loader", "store"]),
     ("http", &["core", "clock", "config", "http", "loader", "telemetry"]),
     (
         "server",
@@ -27,6 +28,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "envelope",
+            "expiry",
             "http",
             "loader",
             "server",

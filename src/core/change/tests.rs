@@ -3,6 +3,7 @@ use std::fmt::Write as _;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
+use crate::core::secret::Digest;
 
 const NOW: Timestamp = Timestamp::from_millis(1_705_746_600_500);
 
@@ -20,14 +21,14 @@ fn raw(json: &str) -> Box<RawValue> {
 
 fn new_key(id: &str) -> NewKey {
     NewKey {
-        id: id.to_owned(),
-        digest: Digest::of("sec_new"),
-        name: "My \"Service\"".to_owned(),
-        secret_type: SecretType::SharedSecret,
         expires_at: Some("2025-12-31T23:59:59+02:00".to_owned()),
         metadata: raw(r#"{"env":"prod"}"#),
-        created_at: NOW,
+        ..NewKey::new(id.to_owned(), Digest::of("sec_new"), "My \"Service\"".to_owned(), NOW)
     }
+}
+
+fn create(key: NewKey) -> Change {
+    Change::Create(Box::new(key))
 }
 
 fn delete_of(id: &str) -> Change {
@@ -37,14 +38,7 @@ fn delete_of(id: &str) -> Change {
 #[test]
 fn a_created_key_is_appended_with_its_members_in_order() {
     let mut document = document_of(&[r#"{"id":"old"}"#]);
-    let applied = apply(&mut document, &Change::Create(new_key("key_1"))).unwrap();
-    assert_eq!(
-        applied,
-        Applied {
-            sealed: 0,
-            name: Some("My \"Service\"".to_owned())
-        }
-    );
+    let applied = apply(&mut document, &create(new_key("key_1"))).unwrap();
     let expected = format!(
         concat!(
             r#"{{"id":"key_1","secret_hash":"{}","name":"My \"Service\"","secret_type":"shared_secret","#,
@@ -54,6 +48,15 @@ fn a_created_key_is_appended_with_its_members_in_order() {
         Digest::of("sec_new")
     );
     assert_eq!(records_of(&document), [r#"{"id":"old"}"#, &expected]);
+    assert_eq!(
+        applied,
+        Applied {
+            sealed: 0,
+            changed: 1,
+            name: Some("My \"Service\"".to_owned()),
+            record: Some(expected),
+        }
+    );
 }
 
 #[test]
@@ -64,7 +67,7 @@ fn a_key_that_never_expires_says_so_with_null() {
         metadata: raw("{}"),
         ..new_key("key_1")
     };
-    apply(&mut document, &Change::Create(key)).unwrap();
+    apply(&mut document, &create(key)).unwrap();
     assert!(records_of(&document)[0].ends_with(r#""expires_at":null,"metadata":{}}"#));
 }
 
@@ -72,7 +75,7 @@ fn a_key_that_never_expires_says_so_with_null() {
 fn a_refused_change_leaves_the_document_as_it_was() {
     let records = [r#"{"\u0069d":"k\u0065y_1","secret":"s"}"#, "17"];
     for (change, error) in [
-        (Change::Create(new_key("key_1")), ChangeError::IdTaken),
+        (create(new_key("key_1")), ChangeError::IdTaken),
         (delete_of("key_2"), ChangeError::UnknownKey),
     ] {
         let mut document = document_of(&records);
@@ -99,7 +102,7 @@ fn a_delete_removes_every_record_with_that_id_and_names_the_key() {
 
 #[test]
 fn every_change_stores_all_plaintext_secrets_as_digests() {
-    for change in [Change::Create(new_key("new")), delete_of("gone"), Change::Migrate] {
+    for change in [create(new_key("new")), delete_of("gone"), Change::Migrate] {
         let mut document = document_of(&[
             r#"{"id":"gone"}"#,
             r#"{"id":"a","secret":"one"}"#,
@@ -107,10 +110,7 @@ fn every_change_stores_all_plaintext_secrets_as_digests() {
         ]);
         assert_eq!(apply(&mut document, &change).unwrap().sealed, 2, "{change:?}");
         assert!(is_in(&document, &Change::Migrate), "{change:?}");
-        assert_eq!(
-            apply(&mut document, &Change::Migrate),
-            Ok(Applied { sealed: 0, name: None })
-        );
+        assert_eq!(apply(&mut document, &Change::Migrate), Ok(Applied::default()));
     }
 }
 
@@ -201,7 +201,7 @@ fn a_record_without_a_plaintext_secret_is_not_touched() {
 
 #[test]
 fn a_made_change_is_recognised_and_one_not_made_is_not() {
-    for change in [Change::Create(new_key("new")), delete_of("a"), Change::Migrate] {
+    for change in [create(new_key("new")), delete_of("a"), Change::Migrate] {
         let mut document = document_of(&[r#"{"id":"a","secret":"one"}"#, r#"{"id":"b","secret":"two"}"#, "null"]);
         assert!(!is_in(&document, &change), "{change:?}");
         apply(&mut document, &change).unwrap();
@@ -212,12 +212,12 @@ fn a_made_change_is_recognised_and_one_not_made_is_not() {
 #[test]
 fn somebody_elses_key_with_the_same_id_is_not_ones_own() {
     let mut document = Document::empty();
-    apply(&mut document, &Change::Create(new_key("key_1"))).unwrap();
+    apply(&mut document, &create(new_key("key_1"))).unwrap();
     let other = NewKey {
         digest: Digest::of("sec_other"),
         ..new_key("key_1")
     };
-    assert!(!is_in(&document, &Change::Create(other)));
+    assert!(!is_in(&document, &create(other)));
 }
 
 #[test]
@@ -233,10 +233,7 @@ fn ten_thousand_keys_are_edited_without_losing_one() {
     }
     json.push_str("]}");
     let mut document = Document::parse(json.as_bytes()).unwrap();
-    assert_eq!(
-        apply(&mut document, &Change::Create(new_key("new"))).unwrap().sealed,
-        10_000
-    );
+    assert_eq!(apply(&mut document, &create(new_key("new"))).unwrap().sealed, 10_000);
     apply(&mut document, &delete_of("key_5000")).unwrap();
     let again = Document::parse(&document.to_json()).unwrap();
     assert_eq!(again.records().len(), 10_000);

@@ -172,3 +172,77 @@ proptest! {
         let _ = (made_at(&text), checksum(&text));
     }
 }
+
+#[test]
+fn a_secret_for_an_environment_has_its_prefix_and_forty_characters() {
+    let prefixes = Prefixes::default();
+    for (environment, prefix) in [
+        (Environment::Production, "hk_live_"),
+        (Environment::Test, "hk_test_"),
+        (Environment::Development, "hk_dev_"),
+    ] {
+        let made = new_environment_secret(environment, &prefixes, &mut bytes_from(4));
+        let text = made.secret.expose();
+        assert_eq!(text.len(), prefix.len() + 40);
+        assert!(text.starts_with(prefix), "{prefix}");
+        assert_eq!(made.key_prefix, text[..prefix.len() + 3]);
+        assert_eq!(recognise(text, &prefixes), Some(SecretForm::Environment(environment)));
+    }
+}
+
+/// The expected checksums were computed by Python's `zlib.crc32`.
+#[test]
+fn an_environments_secret_ends_in_the_crc_32_of_all_before_it() {
+    let body = "hk_live_0123456789ABCDEFGHIJKLMNOPQRSTUVWX";
+    let prefixes = Prefixes::default();
+    let found = |text: String| recognise(&text, &prefixes);
+    assert_eq!(
+        found(format!("{body}3YgHhN")),
+        Some(SecretForm::Environment(Environment::Production))
+    );
+    assert_eq!(found(format!("{body}000000")), None);
+}
+
+#[test]
+fn only_a_whole_secret_with_its_checksum_is_recognised() {
+    let prefixes = Prefixes::default();
+    let operator = new_secret(at("2025-10-28T16:45:18Z"), &mut bytes_from(5));
+    assert_eq!(recognise(operator.expose(), &prefixes), Some(SecretForm::Operator));
+    let made = new_environment_secret(Environment::Test, &prefixes, &mut bytes_from(6));
+    let text = made.secret.expose();
+    let swapped = text.replace("hk_test_", "hk_live_");
+    let key_id = new_key_id(at("2025-10-28T16:45:18Z"), &mut bytes_from(7));
+    for no in [
+        "",
+        "hk_test_",
+        &text[1..],
+        &text[..text.len() - 1],
+        &format!("{text}0"),
+        &swapped,
+        &key_id,
+        "sec_0001vDmowg2tzwvpaFL",
+    ] {
+        assert_eq!(recognise(no, &prefixes), None, "{no}");
+    }
+    let own: Prefixes = "test=acme_".parse().unwrap();
+    assert_eq!(recognise(text, &own), None);
+    let made = new_environment_secret(Environment::Test, &own, &mut bytes_from(6));
+    assert_eq!(
+        recognise(made.secret.expose(), &own),
+        Some(SecretForm::Environment(Environment::Test))
+    );
+}
+
+proptest! {
+    #[test]
+    fn random_base62_is_not_taken_for_a_secret(rest in "[0-9A-Za-z]{40}", prefix in "hk_(live|test|dev)_") {
+        let text = format!("{prefix}{rest}");
+        // One in four thousand million has the right checksum.
+        prop_assert_eq!(recognise(&text, &Prefixes::default()), None);
+    }
+
+    #[test]
+    fn no_text_makes_recognising_panic(text in any::<String>()) {
+        let _ = recognise(&text, &Prefixes::default());
+    }
+}

@@ -104,7 +104,7 @@ impl<'a> PolicyMembers<'a> {
 
     fn environment(&self) -> Result<Option<Environment>, Defect> {
         let word = short_text(self.environment, usize::MAX).map_err(|()| Defect::BadEnvironment)?;
-        word.map(|word| Environment::from_word(&word).ok_or(Defect::BadEnvironment))
+        word.map(|word| word.parse().map_err(|_| Defect::BadEnvironment))
             .transpose()
     }
 

@@ -5,8 +5,21 @@ use std::process::Stdio;
 use super::{create, run};
 use crate::support::service::Settings;
 
-const COMMANDS: [&str; 10] = [
-    "serve", "create", "list", "show", "delete", "refresh", "migrate", "verify", "doctor", "health",
+const COMMANDS: [&str; 14] = [
+    "serve",
+    "create",
+    "list",
+    "show",
+    "update",
+    "rotate",
+    "revoke",
+    "reactivate",
+    "delete",
+    "refresh",
+    "migrate",
+    "verify",
+    "doctor",
+    "health",
 ];
 
 #[test]

@@ -204,6 +204,8 @@ fn config(directory: &TempDir, setup: &Setup) -> Config {
         authz_query_key: false,
         max_connections: setup.max_connections,
         workers: std::num::NonZero::<usize>::MIN.saturating_add(1),
+        key_prefixes: heare_auth::core::id::Prefixes::default(),
+        expired_after: None,
         log_level: LogLevel::Info,
         bridge: None,
     }
