@@ -13,6 +13,7 @@ use heare_auth::core::{
     secret::Digest,
     time::Timestamp,
     verify::{Asked, verify},
+    window::{Limit, Window, decide},
 };
 
 const NOW: Timestamp = Timestamp::from_millis(1_705_746_600_000);
@@ -139,5 +140,44 @@ fn request(criterion: &mut Criterion) {
     group.finish();
 }
 
-criterion_group!(benches, verify_and_answer, verify_with_every_policy, build, request);
+/// One use of a key in a window that slides on, and one that is refused because the window is full.
+fn window(criterion: &mut Criterion) {
+    let hour = Limit {
+        name: "hour",
+        max: 1000,
+        burst: 100,
+        window_seconds: 3600,
+    };
+    let minute = Limit {
+        name: "minute",
+        max: 60,
+        window_seconds: 60,
+        ..hour
+    };
+    let mut group = criterion.benchmark_group("window");
+    for (name, limits, pause_ms) in [
+        ("charged", &[hour][..], 3300),
+        ("charged to two", &[hour, minute], 3300),
+        ("refused", &[hour], 1),
+    ] {
+        let mut windows = vec![Window::default(); limits.len()];
+        let mut now_ms = 0;
+        group.bench_function(name, |bencher| {
+            bencher.iter(|| {
+                now_ms += pause_ms;
+                decide(black_box(limits), &mut windows, now_ms, 1).allowed
+            });
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(
+    benches,
+    verify_and_answer,
+    verify_with_every_policy,
+    build,
+    request,
+    window
+);
 criterion_main!(benches);

@@ -2,8 +2,10 @@
 //! lookup closure, so that nothing else knows where settings come from.
 
 mod keys;
+mod limits;
 mod parse;
 mod paths;
+mod settings;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -13,7 +15,11 @@ use std::{
     time::Duration,
 };
 
-pub use self::keys::key_prefixes;
+pub use self::{
+    keys::key_prefixes,
+    limits::LimitConfig,
+    settings::{SETTINGS, Setting},
+};
 use crate::core::{id::Prefixes, network::chain::TrustedProxies, secret::Secret};
 
 /// A setting that cannot be used. The sentence names the variable and never its value.
@@ -49,6 +55,7 @@ pub struct Config {
     /// How long a key has to have expired to be marked inactive; `None` leaves them all as they are.
     pub expired_after: Option<Duration>,
     pub log_level: LogLevel,
+    pub limits: LimitConfig,
     pub bridge: Option<BridgeConfig>,
 }
 
@@ -98,105 +105,12 @@ pub enum Protocol {
     Tcp,
 }
 
-/// One line of the table of settings.
-#[derive(Clone, Copy, Debug)]
-pub struct Setting {
-    pub name: &'static str,
-    /// As a person would write it; empty when the setting is simply off.
-    pub default: &'static str,
-    pub meaning: &'static str,
-}
-
-const fn setting(name: &'static str, default: &'static str, meaning: &'static str) -> Setting {
-    Setting { name, default, meaning }
-}
-
 pub const DEFAULT_PORT: u16 = 8080;
 pub const DEFAULT_REFRESH_URL: &str = "http://localhost:8080/refresh";
 pub const DEFAULT_S3_KEY: &str = "keys.json";
 pub const DEFAULT_S3_REGION: &str = "us-east-1";
 const MAX_WORKERS: NonZero<usize> = NonZero::new(1024).expect("1024 is not zero");
 pub const DEFAULT_DATA_DIR: &str = "./heare-auth-data";
-
-/// Every setting this program reads, for `--help` and for the test that holds the documentation to it. The AWS SDK
-/// reads its own variables (`AWS_ACCESS_KEY_ID`, `AWS_ENDPOINT_URL`, ...) besides.
-pub const SETTINGS: &[Setting] = &[
-    setting(
-        "S3_BUCKET",
-        "",
-        "bucket of the key document; without it the document is a local file",
-    ),
-    setting("S3_KEY", DEFAULT_S3_KEY, "name of the object in the bucket"),
-    setting("S3_REGION", DEFAULT_S3_REGION, "region of the bucket"),
-    setting(
-        "DATA_DIR",
-        DEFAULT_DATA_DIR,
-        "directory of keys.json when S3_BUCKET is not set",
-    ),
-    setting("STORAGE_SECRET", "", "encrypts the stored document"),
-    setting("MAX_DOCUMENT_BYTES", "512MiB", "a larger document is refused"),
-    setting(
-        "ALLOW_UNCONDITIONAL_WRITES",
-        "false",
-        "write even to a store that ignores write conditions",
-    ),
-    setting("HOST", "0.0.0.0", "address to listen on"),
-    setting("PORT", "8080", "port to listen on; 0 picks a free one"),
-    setting(
-        "ADMIN_LISTEN",
-        "",
-        "address and port for /refresh, which then leaves the public port",
-    ),
-    setting("WORKERS", "number of cores", "threads that answer requests"),
-    setting("MAX_CONNECTIONS", "10000", "open connections at most"),
-    setting("POLL_INTERVAL", "5s", "how often the store is asked for changes"),
-    setting(
-        "SNAPSHOT_PATH",
-        "",
-        "file for the last good document, so that a restart works while the store is down",
-    ),
-    setting(
-        "STRICT_GENERATION",
-        "false",
-        "refuse a document whose generation number was lost",
-    ),
-    setting(
-        "KEY_PREFIXES",
-        "production=hk_live_,test=hk_test_,development=hk_dev_",
-        "how the secrets of keys for an environment begin",
-    ),
-    setting(
-        "EXPIRED_AFTER",
-        "30days",
-        "a key that expired this long ago is marked inactive; off leaves it",
-    ),
-    setting("HEALTH_OPAQUE", "false", "/health shows no number of keys"),
-    setting(
-        "TRUSTED_PROXIES",
-        "",
-        "addresses and networks of the proxies whose X-Forwarded-For is believed",
-    ),
-    setting(
-        "AUTHZ_QUERY_KEY",
-        "false",
-        "/authz takes a key from the query parameter api_key, too",
-    ),
-    setting("LOG_LEVEL", "info", "trace, debug, info, warn or error"),
-    setting(
-        "PROTOCOL",
-        "",
-        "http, udp or tcp: sends metrics to DEST_HOST and DEST_PORT",
-    ),
-    setting("DEST_HOST", "", "host of the stats bridge"),
-    setting("DEST_PORT", "", "port of the stats bridge"),
-    setting("SECRET", "", "user name for the stats bridge when PROTOCOL is http"),
-    setting("PREFIX", "heare-auth", "first part of every metric's name"),
-    setting(
-        "REFRESH_URL",
-        DEFAULT_REFRESH_URL,
-        "what the command line calls after a change",
-    ),
-];
 
 impl Config {
     pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
@@ -246,6 +160,7 @@ impl Config {
             log_level: values
                 .read("LOG_LEVEL", parse::log_level, "trace, debug, info, warn or error")?
                 .unwrap_or(LogLevel::Info),
+            limits: LimitConfig::from_lookup(lookup)?,
             bridge: BridgeConfig::from_lookup(lookup)?,
         })
     }

@@ -10,6 +10,7 @@ pub mod config;
 pub mod durable;
 pub mod envelope;
 pub mod expiry;
+pub mod limiter;
 pub mod loader;
 pub mod snapshot;
 pub mod store;

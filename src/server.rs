@@ -16,7 +16,8 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{Config, LimitConfig},
+    core::secret::Secret,
     envelope::Envelope,
     expiry::Expiry,
     http::{
@@ -27,6 +28,11 @@ use crate::{
         routes,
         slots::Slots,
         worker::{Accepted, Stage, Worker},
+    },
+    limiter::{
+        Limiter, Limits,
+        guess::GuessLimit,
+        redis::{BUDGET, Redis},
     },
     loader::{LoadError, Loader, LoaderOptions, Reader, Refresher, loader},
     snapshot::SnapshotFile,
@@ -92,7 +98,8 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
     let admin = admin.map_err(|error| bind_error(&error, "ADMIN_LISTEN", "ADMIN_LISTEN"))?;
     let store = Store::open(&config.store).await?;
     let location = store.location();
-    let (loader, app) = wire(&config, store, &telemetry);
+    let limits = start_limits(&config.limits, &telemetry).await?;
+    let (loader, app) = wire(&config, store, limits, &telemetry);
     tokio::spawn(first_load(
         app.refresher.clone(),
         app.reader.clone(),
@@ -209,7 +216,7 @@ async fn expiry(config: &Config, app: &App, after: Duration) -> Result<Expiry, S
     })
 }
 
-fn wire(config: &Config, store: Store, telemetry: &Telemetry) -> (Loader, Arc<App>) {
+fn wire(config: &Config, store: Store, limits: Limits, telemetry: &Telemetry) -> (Loader, Arc<App>) {
     let clock = Arc::new(Clock::default());
     let envelope = Envelope::new(config.store.storage_secret.as_ref());
     let snapshot = config.snapshot_path.clone().map(|path| SnapshotFile {
@@ -225,6 +232,7 @@ fn wire(config: &Config, store: Store, telemetry: &Telemetry) -> (Loader, Arc<Ap
     let app = App::new(
         reader,
         refresher,
+        limits,
         telemetry.clone(),
         clock,
         config.health_opaque,
@@ -232,6 +240,23 @@ fn wire(config: &Config, store: Store, telemetry: &Telemetry) -> (Loader, Arc<Ap
     )
     .behind(config.trusted_proxies.clone(), config.authz_query_key);
     (loader, Arc::new(app))
+}
+
+async fn start_limits(config: &LimitConfig, telemetry: &Telemetry) -> Result<Limits, StartError> {
+    let guesses = config.guess_limit.map(|limit| GuessLimit::new(limit.get()));
+    let keys = match &config.redis_url {
+        None => Limiter::local(telemetry.metrics.clone()),
+        Some(url) => Limiter::shared(start_redis(url, telemetry).await?, telemetry.metrics.clone()),
+    };
+    Ok(Limits { keys, guesses })
+}
+
+async fn start_redis(url: &Secret, telemetry: &Telemetry) -> Result<Redis, StartError> {
+    let redis = Redis::start(url, BUDGET, telemetry.clone()).await;
+    redis.map_err(|_| StartError::Address {
+        variable: "REDIS_URL",
+        problem: "is no URL of Redis",
+    })
 }
 
 /// Asked before the loader runs, so its first load is the answer. A snapshot may be in force before the store answers.

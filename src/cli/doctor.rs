@@ -16,9 +16,10 @@ use super::{
     store::{DocumentStore, advice, envelope_advice},
 };
 use crate::{
-    config::{BridgeConfig, Config, Protocol, StoreConfig},
+    config::{BridgeConfig, Config, LimitConfig, Protocol, StoreConfig},
     core::index::Index,
     envelope::Envelope,
+    limiter::redis,
     store::Fetched,
 };
 
@@ -98,6 +99,7 @@ pub async fn doctor(mut args: Args) -> Result<ExitCode, Failure> {
     if !offline {
         check_service(&refresh_url, keys, &mut report).await;
     }
+    check_redis(&settings, &mut report).await;
     check_bridge(&settings, &mut report).await;
 
     let ok = report.is_ok();
@@ -308,6 +310,21 @@ async fn check_route(name: &'static str, url: &Url, report: &mut Report) -> bool
             );
             false
         }
+    }
+}
+
+async fn check_redis(settings: &Settings, report: &mut Report) {
+    // A wrong setting has been named with the settings.
+    let Ok(LimitConfig {
+        redis_url: Some(url), ..
+    }) = LimitConfig::from_lookup(&|name| settings.get(name))
+    else {
+        return;
+    };
+    let advice = "Check REDIS_URL; until Redis answers each instance counts the use of limited keys alone.";
+    match redis::ping(&url).await {
+        Ok(()) => report.ok("redis", "answers; instances count the use of limited keys together"),
+        Err(trouble) => report.warn("redis", trouble.sentence(), advice),
     }
 }
 

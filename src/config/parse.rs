@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{LogLevel, Protocol};
+use crate::core::secret::Secret;
 
 const POLL_INTERVALS: RangeInclusive<Duration> = Duration::from_millis(10)..=Duration::from_hours(24);
 
@@ -83,6 +84,11 @@ pub(super) fn host_name(text: &str) -> Option<String> {
     let is_name = text.bytes().all(is_name_byte);
     let is_address = text.parse::<IpAddr>().is_ok();
     (!text.is_empty() && (is_name || is_address)).then(|| text.to_owned())
+}
+
+/// Only looked at; it may hold a password.
+pub(super) fn redis_url(text: &str) -> Option<Secret> {
+    redis::Client::open(text).is_ok().then(|| Secret::new(text))
 }
 
 /// Keeps out what has a meaning in a statsd line.

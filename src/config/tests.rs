@@ -25,6 +25,7 @@ fn without_any_setting_everything_has_its_default() {
     assert_eq!(config.log_level, LogLevel::Info);
     assert_eq!(config.key_prefixes, Prefixes::default());
     assert_eq!(config.expired_after, Some(Duration::from_hours(24 * 30)));
+    assert!(config.limits.redis_url.is_none() && config.limits.guess_limit.is_none());
     assert!(config.bridge.is_none());
 }
 
@@ -105,6 +106,12 @@ fn a_wrong_value_is_named_by_its_variable_and_never_shown() {
             "9TiB",
             "MAX_DOCUMENT_BYTES must be a number of bytes such as 536870912 or 512MiB",
         ),
+        (
+            "REDIS_URL",
+            "http://localhost:6379",
+            "REDIS_URL must be a URL such as redis://localhost:6379/0",
+        ),
+        ("GUESS_LIMIT", "many9", "GUESS_LIMIT must be a number from 0 to 1000000"),
         ("PROTOCOL", "smoke", "PROTOCOL must be http, udp or tcp"),
         (
             "TRUSTED_PROXIES",

@@ -3,6 +3,7 @@
 
 pub mod change;
 pub mod document;
+pub mod guess;
 pub mod id;
 pub mod index;
 pub mod key;

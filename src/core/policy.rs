@@ -3,7 +3,11 @@
 use std::ops::Deref;
 
 pub use super::terms::Environment;
-use super::{network::Networks, scope::Scope, window::Limit};
+use super::{
+    network::Networks,
+    scope::Scope,
+    window::{Limit, MAX_LIMITS},
+};
 
 /// The hourly limit of a key that has an owner and no limit of its own.
 pub const OWNED_LIMIT_PER_HOUR: u32 = 1000;
@@ -58,7 +62,7 @@ impl Terms {
             burst: 0,
             window_seconds: 0,
         };
-        let mut all = [NONE; 1 + MAX_NAMED_LIMITS];
+        let mut all = [NONE; MAX_LIMITS];
         for (place, limit) in all.iter_mut().zip(&self.limits) {
             *place = limit.as_limit();
         }
@@ -72,7 +76,7 @@ impl Terms {
 /// The limits of one key, as a slice.
 #[derive(Clone, Copy, Debug)]
 pub struct Limits<'a> {
-    all: [Limit<'a>; 1 + MAX_NAMED_LIMITS],
+    all: [Limit<'a>; MAX_LIMITS],
     count: usize,
 }
 

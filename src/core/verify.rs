@@ -257,7 +257,7 @@ mod tests {
             let (index, asked) = (index(members), asked(client_ip, scopes));
             let verdict = verify(&index, "sec_1", &asked, NOW).err();
             assert_eq!(verdict, refusal, "{members} {client_ip:?} {scopes:?}");
-            let findings = explain(&index, "sec_1", &asked, NOW).unwrap();
+            let findings = explain(&index, "sec_1", &asked, Outcome::NotSet, NOW).unwrap();
             let failed = findings.iter().find(|finding| finding.outcome == Outcome::Failed);
             let explained = failed.map(|finding| match finding.check {
                 Check::Secret => Refusal::Invalid,
@@ -265,6 +265,7 @@ mod tests {
                 Check::Expiry => Refusal::Expired,
                 Check::AllowedIps => Refusal::IpNotAllowed,
                 Check::Scopes => Refusal::InsufficientScope,
+                Check::Limits => Refusal::RateLimited,
             });
             assert_eq!(explained, refusal, "{members} {client_ip:?} {scopes:?}");
         }
@@ -273,7 +274,7 @@ mod tests {
     #[test]
     fn only_who_holds_a_genuine_operators_secret_has_a_verdict_explained() {
         let plain = index("");
-        let words: Vec<_> = explain(&plain, "sec_1", &Asked::default(), NOW)
+        let words: Vec<_> = explain(&plain, "sec_1", &Asked::default(), Outcome::NotSet, NOW)
             .unwrap()
             .iter()
             .map(|finding| (finding.check.word(), finding.outcome.word()))
@@ -284,11 +285,18 @@ mod tests {
             ("expiry", "not_set"),
             ("allowed_ips", "not_set"),
             ("scopes", "not_set"),
+            ("limits", "not_set"),
         ];
         assert_eq!(words, expected);
-        assert_eq!(explain(&plain, "sec_2", &Asked::default(), NOW), None);
+        assert_eq!(explain(&plain, "sec_2", &Asked::default(), Outcome::NotSet, NOW), None);
         assert_eq!(
-            explain(&index(r#","user_id":"u""#), "sec_1", &Asked::default(), NOW),
+            explain(
+                &index(r#","user_id":"u""#),
+                "sec_1",
+                &Asked::default(),
+                Outcome::NotSet,
+                NOW
+            ),
             None
         );
     }

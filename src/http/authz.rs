@@ -23,7 +23,9 @@ use self::{
 };
 use super::{
     connection::Connection,
-    expect_no_body, identity, proxies,
+    expect_no_body, identity,
+    limits::Charged,
+    proxies,
     reply::{Refusal, Reply},
     verify::{self, Question, Route},
 };
@@ -38,20 +40,26 @@ pub fn is_at(path: &str) -> bool {
 }
 
 /// A proxy may pass on the length of a body that it keeps to itself; whatever comes, none is waited for.
-pub fn answer(connection: &Connection, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub async fn answer(connection: &Connection, request: Request<Incoming>) -> Response<Full<Bytes>> {
     expect_no_body(connection, &request);
     let (head, _) = request.into_parts();
-    let outcome = decide(connection, &head);
+    let mut charged = Charged::default();
+    let outcome = decide(connection, &head, &mut charged).await;
     let profile = Profile::of(query(&head));
     match outcome {
-        Ok(identity) => let_through(identity, head.version, head.headers),
-        Err(refused) => refused.answered(profile, head.version, head.headers),
+        Ok(identity) => let_through(identity, charged, head.version, head.headers),
+        Err(refused) => refused.answered(charged, profile, head.version, head.headers),
     }
 }
 
 /// All is said in the headers.
-fn let_through(identity: IdentityHeaders, version: Version, headers: HeaderMap) -> Response<Full<Bytes>> {
-    let reply = Reply::json(StatusCode::OK, Bytes::new());
+fn let_through(
+    identity: IdentityHeaders,
+    charged: Charged,
+    version: Version,
+    headers: HeaderMap,
+) -> Response<Full<Bytes>> {
+    let reply = charged.tell(Reply::json(StatusCode::OK, Bytes::new()));
     let mut response: Response<Full<Bytes>> = reply.into_response_with(version, headers);
     response.headers_mut().remove(CONTENT_TYPE);
     identity.insert_into(response.headers_mut());
@@ -67,7 +75,7 @@ enum Refused {
     Key(KeyRefusal),
 }
 
-fn decide(connection: &Connection, head: &Parts) -> Result<IdentityHeaders, Refused> {
+async fn decide(connection: &Connection, head: &Parts, charged: &mut Charged) -> Result<IdentityHeaders, Refused> {
     let began = Instant::now();
     let app = &connection.worker.app;
     let parameters = Parameters::parse(query(head)).map_err(Refused::Query);
@@ -80,18 +88,24 @@ fn decide(connection: &Connection, head: &Parts) -> Result<IdentityHeaders, Refu
     let Some(loaded) = app.reader.current() else {
         return Err(unavailable(connection, head));
     };
+    let client_ip = proxies::client_ip(&app.proxies, connection.peer.ip(), &head.headers);
     let question = Question {
         route: Route::Authz,
         api_key: credential.as_str(),
         asked: &Asked {
-            client_ip: proxies::client_ip(&app.proxies, connection.peer.ip(), &head.headers),
+            client_ip,
             required_scopes: parameters.required_scopes,
         },
+        // Not the proxy, behind which everybody stands, where it says who its client is.
+        guesser: client_ip.unwrap_or(connection.peer.ip()),
         cost: parameters.cost,
         endpoint: None,
     };
     let caller = || identity::request_info(&head.headers, &connection.worker.request_ids);
-    verify::decide(app, &loaded, &question, caller, began)
+    let decided = verify::decide(app, &loaded, &question, caller, began).await;
+    *charged = decided.charged;
+    decided
+        .verdict
         .map(|key| IdentityHeaders::of(&key))
         .map_err(Refused::Key)
 }
@@ -183,8 +197,15 @@ impl Refused {
         Reply::json_of(self.status(), &body)
     }
 
-    fn answered(self, profile: Profile, version: Version, headers: HeaderMap) -> Response<Full<Bytes>> {
-        let mut response: Response<Full<Bytes>> = self.reply().into_response_with(version, headers);
+    fn answered(
+        self,
+        charged: Charged,
+        profile: Profile,
+        version: Version,
+        headers: HeaderMap,
+    ) -> Response<Full<Bytes>> {
+        let reply = charged.tell(self.reply());
+        let mut response: Response<Full<Bytes>> = reply.into_response_with(version, headers);
         let status = self.status();
         *response.status_mut() = status;
         if let Some(challenge) = self.challenge() {

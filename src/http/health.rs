@@ -3,7 +3,10 @@
 use hyper::StatusCode;
 use serde::Serialize;
 
-use super::{App, reply::Reply};
+use super::{
+    App,
+    reply::{Reply, Wait},
+};
 
 #[derive(Serialize)]
 struct Health {
@@ -54,6 +57,6 @@ pub fn ready(app: &App) -> Reply {
     if status == "ready" {
         Reply::json_of(StatusCode::OK, &body)
     } else {
-        Reply::json_of(StatusCode::SERVICE_UNAVAILABLE, &body).retry_after()
+        Reply::json_of(StatusCode::SERVICE_UNAVAILABLE, &body).retry_after(Wait::A_SECOND)
     }
 }

@@ -7,6 +7,7 @@ pub mod connection;
 pub mod deadlines;
 pub mod health;
 pub mod identity;
+pub mod limits;
 pub mod listen;
 pub mod local;
 pub mod proxies;
@@ -33,6 +34,7 @@ use hyper::{Method, Request, Response, Version, body::Body as _, body::Incoming}
 use crate::{
     clock::Clock,
     core::network::chain::TrustedProxies,
+    limiter::Limits,
     loader::{Reader, Refresher},
     telemetry::Telemetry,
 };
@@ -44,6 +46,7 @@ use reply::{Refusal, Reply};
 pub struct App {
     pub reader: Reader,
     pub refresher: Refresher,
+    pub limits: Limits,
     pub telemetry: Telemetry,
     pub clock: Arc<Clock>,
     pub health_opaque: bool,
@@ -60,6 +63,7 @@ impl App {
     pub fn new(
         reader: Reader,
         refresher: Refresher,
+        limits: Limits,
         telemetry: Telemetry,
         clock: Arc<Clock>,
         health_opaque: bool,
@@ -68,6 +72,7 @@ impl App {
         Self {
             reader,
             refresher,
+            limits,
             telemetry,
             clock,
             health_opaque,
@@ -115,7 +120,7 @@ pub async fn answer(
         return Ok(refuse(&connection, &request, refusal));
     }
     if connection.face.verify && authz::is_at(request.uri().path()) {
-        return Ok(authz::answer(&connection, request));
+        return Ok(authz::answer(&connection, request).await);
     }
     let form = verify::Form::of(request.uri().path()).filter(|_| connection.face.verify);
     Ok(match form {

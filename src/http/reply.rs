@@ -9,7 +9,7 @@ use hyper::{
 };
 use serde::Serialize;
 
-use super::body::Unread;
+use super::{body::Unread, limits::LimitHeaders};
 use crate::core::{request::Malformed, verify};
 
 /// An answer with a fixed body.
@@ -31,6 +31,19 @@ pub enum Refusal {
     Body(Unread),
 }
 
+/// Whole seconds for `Retry-After`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Wait(u64);
+
+impl Wait {
+    pub const A_SECOND: Self = Self(1);
+
+    /// Not before it makes sense to come back: rounded up.
+    pub fn from_millis(millis: u64) -> Self {
+        Self(millis.div_ceil(1000).max(1))
+    }
+}
+
 /// A status, a JSON body, and the headers that some answers carry.
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -39,7 +52,9 @@ pub struct Reply {
     allow: Option<&'static str>,
     /// What a caller without a good credential is told.
     challenge: Option<&'static str>,
-    retry_after: bool,
+    retry_after: Option<Wait>,
+    /// What a limited key's caller is told of its limits.
+    limits: Option<Box<LimitHeaders>>,
     /// What else the connection brings cannot be trusted or is not wanted.
     close: bool,
 }
@@ -51,7 +66,8 @@ impl Reply {
             body: body.into(),
             allow: None,
             challenge: None,
-            retry_after: false,
+            retry_after: None,
+            limits: None,
             close: false,
         }
     }
@@ -67,10 +83,16 @@ impl Reply {
         Self::json(status, Bytes::from_static(body.as_bytes()))
     }
 
-    /// The caller should come back in a second.
+    /// When the caller should come back.
     #[must_use]
-    pub fn retry_after(mut self) -> Self {
-        self.retry_after = true;
+    pub fn retry_after(mut self, wait: Wait) -> Self {
+        self.retry_after = Some(wait);
+        self
+    }
+
+    #[must_use]
+    pub fn limits(mut self, limits: Box<LimitHeaders>) -> Self {
+        self.limits = Some(limits);
         self
     }
 
@@ -105,8 +127,11 @@ impl Reply {
         if let Some(challenge) = self.challenge {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        if let Some(Wait(seconds)) = self.retry_after {
+            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(limits) = self.limits {
+            limits.insert_into(&mut headers);
         }
         if self.close && version != Version::HTTP_2 {
             headers.insert(CONNECTION, HeaderValue::from_static("close"));
@@ -129,7 +154,7 @@ impl From<Refusal> for Reply {
                 StatusCode::SERVICE_UNAVAILABLE,
                 r#"{"valid":false,"error":"Key data is not loaded yet"}"#,
             )
-            .retry_after(),
+            .retry_after(Wait::A_SECOND),
             Refusal::NotLocal => Self::fixed(
                 StatusCode::FORBIDDEN,
                 r#"{"error":"Refresh endpoint only accessible from localhost","detail":{"error":"Refresh endpoint only accessible from localhost"}}"#,

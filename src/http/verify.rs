@@ -1,10 +1,11 @@
 //! Decides presented keys, for every route that is asked about one, and answers `POST /verify`, its batch and
-//! `POST /api/v1/keys/validate`. Nothing here waits but for the body.
+//! `POST /api/v1/keys/validate`. Nothing here waits but for the body, and for Redis about a key with limits.
 
 mod batch;
 mod validate;
 
 use std::{
+    net::IpAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,13 +18,14 @@ use super::{
     App, body,
     connection::Connection,
     identity,
+    limits::{self, Charged},
     reply::{Refusal, Reply},
 };
 use crate::{
     core::{
         request::{Malformed, VerifyRequest},
         secret::shown_prefix,
-        verify::{self, Asked, Finding, Good},
+        verify::{self, Asked, Finding, Good, Outcome},
     },
     loader::Loaded,
     telemetry::{Telemetry, events::RequestInfo},
@@ -61,18 +63,21 @@ pub struct Question<'a> {
     pub route: Route,
     pub api_key: &'a str,
     pub asked: &'a Asked<'a>,
+    /// Against whom it counts when the key is not good.
+    pub guesser: IpAddr,
     /// How many calls it counts as.
     pub cost: u32,
     /// What it is used for, in the caller's own words.
     pub endpoint: Option<&'a str>,
 }
 
-impl<'a> From<&'a VerifyRequest<'_>> for Question<'a> {
-    fn from(request: &'a VerifyRequest<'_>) -> Self {
+impl<'a> Question<'a> {
+    fn of(request: &'a VerifyRequest<'_>, peer: IpAddr) -> Self {
         Self {
             route: Route::Verify,
             api_key: &request.api_key,
             asked: &request.asked,
+            guesser: peer,
             cost: request.cost,
             endpoint: request.endpoint.as_deref(),
         }
@@ -80,18 +85,51 @@ impl<'a> From<&'a VerifyRequest<'_>> for Question<'a> {
 }
 
 /// The one place where a presented key is decided: `/verify`, its batch, validation and whatever else lets somebody in by
-/// a key. What record, request and time say comes first; what depends on earlier requests can only take away from that,
-/// and stands between the verdict and its telemetry.
-pub(crate) fn decide<'a, 'r>(
+/// a key. What record, request and time say comes first; what depends on earlier requests can only take away from that.
+/// Only a key with limits is ever waited for.
+pub(crate) async fn decide<'a, 'r>(
     app: &App,
     loaded: &'a Loaded,
     question: &Question<'_>,
     caller: impl FnOnce() -> RequestInfo<'r>,
     began: Instant,
-) -> Result<Good<'a>, verify::Refusal> {
-    let verdict = verify::verify(&loaded.index, question.api_key, question.asked, app.clock.now());
-    tell(&app.telemetry, question, caller, &verdict, began.elapsed());
-    verdict
+) -> Decided<'a> {
+    let decided = match verify::verify(&loaded.index, question.api_key, question.asked, app.clock.now()) {
+        Ok(key) => match key.policy.filter(|policy| !policy.limits.is_empty()) {
+            Some(policy) => {
+                let charged = limits::charge(app, key.id, &policy.limits(), question.cost).await;
+                Decided {
+                    verdict: charged.verdict(key),
+                    charged,
+                }
+            }
+            None => Decided::uncharged(Ok(key)),
+        },
+        Err(refusal) => {
+            let (refusal, charged) = limits::guessed(app, question.guesser, refusal);
+            Decided {
+                verdict: Err(refusal),
+                charged,
+            }
+        }
+    };
+    tell(&app.telemetry, question, caller, &decided.verdict, began.elapsed());
+    decided
+}
+
+/// A verdict, and what its caller is told of limits.
+pub(crate) struct Decided<'a> {
+    pub verdict: Result<Good<'a>, verify::Refusal>,
+    pub charged: Charged,
+}
+
+impl<'a> Decided<'a> {
+    fn uncharged(verdict: Result<Good<'a>, verify::Refusal>) -> Self {
+        Self {
+            verdict,
+            charged: Charged::default(),
+        }
+    }
 }
 
 fn tell<'r>(
@@ -132,9 +170,9 @@ pub async fn answer(connection: &Connection, request: Request<Incoming>, form: F
                 began: Instant::now(),
             };
             match form {
-                Form::Single => sender.single(body.as_bytes()),
-                Form::Batch => batch::answer(&sender, body.as_bytes()),
-                Form::Validate => validate::answer(&sender, body.as_bytes()),
+                Form::Single => sender.single(body.as_bytes()).await,
+                Form::Batch => batch::answer(&sender, body.as_bytes()).await,
+                Form::Validate => validate::answer(&sender, body.as_bytes()).await,
             }
         }
         Err(unread) => {
@@ -153,45 +191,43 @@ struct Sender<'a> {
 }
 
 impl Sender<'_> {
-    fn single(&self, body: &[u8]) -> Reply {
+    async fn single(&self, body: &[u8]) -> Reply {
         let request = match VerifyRequest::parse(body) {
             Ok(request) => request,
             Err(reason) => return self.malformed(reason),
         };
         match self.loaded() {
-            Ok(loaded) => self.look_up(&loaded, &request, self.began),
+            Ok(loaded) => self.look_up(&loaded, &request, self.began).await,
             Err(refusal) => Reply::from(refusal),
         }
     }
 
-    fn look_up(&self, loaded: &Loaded, request: &VerifyRequest<'_>, began: Instant) -> Reply {
-        let reply = match self.decide(loaded, request, began) {
+    async fn look_up(&self, loaded: &Loaded, request: &VerifyRequest<'_>, began: Instant) -> Reply {
+        let Decided { verdict, charged } = self.decide(loaded, request, began).await;
+        let limits = charged.outcome();
+        let reply = charged.tell(match verdict {
             Ok(key) => Reply::good_key(&key),
             Err(refusal) => refused(Refusal::Key(refusal), request),
-        };
-        match self.explained(loaded, request) {
+        });
+        match self.explained(loaded, request, limits) {
             Some(findings) => reply.with_checks(&findings),
             None => reply,
         }
     }
 
-    fn decide<'l>(
-        &self,
-        loaded: &'l Loaded,
-        request: &VerifyRequest<'_>,
-        began: Instant,
-    ) -> Result<Good<'l>, verify::Refusal> {
+    async fn decide<'l>(&self, loaded: &'l Loaded, request: &VerifyRequest<'_>, began: Instant) -> Decided<'l> {
         let worker = &self.connection.worker;
         let caller = || identity::request_info(self.headers, &worker.request_ids);
-        decide(&worker.app, loaded, &Question::from(request), caller, began)
+        let question = Question::of(request, self.connection.peer.ip());
+        decide(&worker.app, loaded, &question, caller, began).await
     }
 
-    fn explained(&self, loaded: &Loaded, request: &VerifyRequest<'_>) -> Option<Vec<Finding>> {
+    fn explained(&self, loaded: &Loaded, request: &VerifyRequest<'_>, limits: Outcome) -> Option<Vec<Finding>> {
         if !request.explain {
             return None;
         }
         let now = self.connection.worker.app.clock.now();
-        verify::explain(&loaded.index, &request.api_key, &request.asked, now)
+        verify::explain(&loaded.index, &request.api_key, &request.asked, limits, now)
     }
 
     /// What is in force. Without it a key is not bad but unknowable.

@@ -3,16 +3,19 @@
 //! Counters are exact. Of a timer, every duration is kept while there are at most 64 between two takes; beyond that
 //! an unbiased sample of 64 is kept, and its `…_count`, `…_sum_us` and `…_max` stay exact.
 
+mod interval;
 mod timer;
 
 use std::{
-    collections::BTreeMap,
     sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     time::Duration,
 };
 
-pub use self::timer::SAMPLE;
-use self::timer::{Taken, Timer, joined};
+pub use self::{interval::Interval, timer::SAMPLE};
+use self::{
+    interval::METRICS_DROPPED,
+    timer::{Taken, Timer, joined},
+};
 
 /// Threads spread over this many copies of the hot metrics, so that they do not fight for one cache line.
 const SHARDS: usize = 16;
@@ -36,19 +39,16 @@ pub struct Metrics {
     poll_unchanged: AtomicU64,
     poll_failed: AtomicU64,
     connections_refused: AtomicU64,
+    ratelimit_allowed: AtomicU64,
+    ratelimit_limited: AtomicU64,
+    ratelimit_guesses: AtomicU64,
+    ratelimit_forgotten: AtomicU64,
     log_dropped: AtomicU64,
     lines_dropped: AtomicU64,
     keys_count: AtomicU64,
     document_age_ms: AtomicU64,
     connections_open: AtomicU64,
-}
-
-/// What happened since the last take. Counters that did not move and timers without a duration are absent.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Interval {
-    pub counters: BTreeMap<&'static str, u64>,
-    pub gauges: BTreeMap<&'static str, f64>,
-    pub timers: BTreeMap<&'static str, Vec<Duration>>,
+    ratelimit_degraded: AtomicU64,
 }
 
 /// One function per event.
@@ -157,6 +157,31 @@ impl Metrics {
         self.connections_refused.fetch_add(1, Relaxed);
     }
 
+    /// A good key was within all its limits.
+    pub fn ratelimit_allowed(&self) {
+        self.ratelimit_allowed.fetch_add(1, Relaxed);
+    }
+
+    /// A good key was over one of its limits.
+    pub fn ratelimit_limited(&self) {
+        self.ratelimit_limited.fetch_add(1, Relaxed);
+    }
+
+    /// A peer had more failed verifies than it may.
+    pub fn ratelimit_guesses(&self) {
+        self.ratelimit_guesses.fetch_add(1, Relaxed);
+    }
+
+    /// Keys whose count had to make room for others.
+    pub fn ratelimit_forgotten(&self, keys: u64) {
+        self.ratelimit_forgotten.fetch_add(keys, Relaxed);
+    }
+
+    /// Whether instances count alone because Redis does not answer.
+    pub fn ratelimit_degraded(&self, degraded: bool) {
+        self.ratelimit_degraded.store(degraded.into(), Relaxed);
+    }
+
     /// Log lines that never reached the log.
     pub fn log_dropped(&self, lines: u64) {
         self.log_dropped.fetch_add(lines, Relaxed);
@@ -167,9 +192,6 @@ impl Metrics {
         self.lines_dropped.fetch_add(lines, Relaxed);
     }
 }
-
-/// Name of the counter that must survive the loss it counts.
-const METRICS_DROPPED: &str = "metrics.dropped";
 
 /// All names, below the configured prefix. Taking moves the value out; nothing added meanwhile is lost.
 impl Metrics {
@@ -238,12 +260,16 @@ impl Metrics {
             ("poll.unchanged", taken(&self.poll_unchanged)),
             ("poll.failed", taken(&self.poll_failed)),
             ("connections.refused", taken(&self.connections_refused)),
+            ("ratelimit.allowed", taken(&self.ratelimit_allowed)),
+            ("ratelimit.limited", taken(&self.ratelimit_limited)),
+            ("ratelimit.guesses", taken(&self.ratelimit_guesses)),
+            ("ratelimit.forgotten", taken(&self.ratelimit_forgotten)),
             ("log.dropped", taken(&self.log_dropped)),
             (METRICS_DROPPED, taken(&self.lines_dropped)),
         ]
     }
 
-    fn gauges(&self) -> [(&'static str, Option<f64>); 3] {
+    fn gauges(&self) -> [(&'static str, Option<f64>); 4] {
         let age = set(&self.document_age_ms).map(|millis| Duration::from_millis(millis).as_secs_f64());
         #[expect(
             clippy::cast_precision_loss,
@@ -254,6 +280,7 @@ impl Metrics {
             ("keys.count", whole(&self.keys_count)),
             ("document.age_seconds", age),
             ("connections.open", whole(&self.connections_open)),
+            ("ratelimit.degraded", whole(&self.ratelimit_degraded)),
         ]
     }
 
@@ -309,43 +336,6 @@ impl Durations {
     }
 }
 
-impl Interval {
-    pub fn is_empty(&self) -> bool {
-        self.lines() == 0
-    }
-
-    /// How many statsd lines it makes.
-    pub fn lines(&self) -> u64 {
-        (self.counters.len() + self.gauges.len() + self.timers.values().map(Vec::len).sum::<usize>()) as u64
-    }
-
-    /// Takes in what happened after it.
-    pub fn add(&mut self, later: Self) {
-        for (name, count) in later.counters {
-            *self.counters.entry(name).or_default() += count;
-        }
-        self.gauges.extend(later.gauges);
-        for (name, sample) in later.timers {
-            self.timers.entry(name).or_default().extend(sample);
-        }
-    }
-
-    /// Leaves only what can wait without growing, and returns how many lines that cost. Gauges cost none: the next
-    /// interval has newer ones.
-    pub fn keep_counters(&mut self) -> u64 {
-        self.gauges.clear();
-        let timers = std::mem::take(&mut self.timers);
-        timers.values().map(Vec::len).sum::<usize>() as u64
-    }
-
-    /// Gives everything up, and returns how many lines are lost by now: those that were lost before and whose count
-    /// is lost here are counted again.
-    pub fn give_up(&mut self) -> u64 {
-        let lost = std::mem::take(self);
-        lost.lines() + lost.counters.get(METRICS_DROPPED).copied().unwrap_or_default()
-    }
-}
-
 /// What the threads of one shard counted. Aligned to two cache lines, as processors fetch them in pairs.
 #[repr(align(128))]
 struct Shard {
@@ -386,11 +376,16 @@ impl Default for Metrics {
             poll_unchanged: AtomicU64::new(0),
             poll_failed: AtomicU64::new(0),
             connections_refused: AtomicU64::new(0),
+            ratelimit_allowed: AtomicU64::new(0),
+            ratelimit_limited: AtomicU64::new(0),
+            ratelimit_guesses: AtomicU64::new(0),
+            ratelimit_forgotten: AtomicU64::new(0),
             log_dropped: AtomicU64::new(0),
             lines_dropped: AtomicU64::new(0),
             keys_count: AtomicU64::new(UNSET),
             document_age_ms: AtomicU64::new(UNSET),
             connections_open: AtomicU64::new(UNSET),
+            ratelimit_degraded: AtomicU64::new(UNSET),
         }
     }
 }
@@ -405,7 +400,7 @@ fn set(gauge: &AtomicU64) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use std::thread;
+    use std::{collections::BTreeMap, thread};
 
     use super::*;
 
@@ -413,7 +408,7 @@ mod tests {
     fn every_event_adds_to_its_own_names() {
         type Event = fn(&Metrics, Duration);
         let tick = Duration::from_micros(21);
-        let events: [(Event, &[&str]); 20] = [
+        let events: [(Event, &[&str]); 24] = [
             (
                 |m, t| m.verify_success(t),
                 &["verify.duration_count", "verify.requests", "verify.success"],
@@ -451,6 +446,10 @@ mod tests {
             (|m, _| m.poll_unchanged(), &["poll.unchanged"]),
             (|m, _| m.poll_failed(), &["poll.failed"]),
             (|m, _| m.connections_refused(), &["connections.refused"]),
+            (|m, _| m.ratelimit_allowed(), &["ratelimit.allowed"]),
+            (|m, _| m.ratelimit_limited(), &["ratelimit.limited"]),
+            (|m, _| m.ratelimit_guesses(), &["ratelimit.guesses"]),
+            (|m, _| m.ratelimit_forgotten(1), &["ratelimit.forgotten"]),
             (|m, _| m.log_dropped(1), &["log.dropped"]),
         ];
         for (event, names) in events {
@@ -478,10 +477,12 @@ mod tests {
         metrics.keys_count(0);
         metrics.connections(3);
         metrics.age(Duration::from_millis(1500));
+        metrics.ratelimit_degraded(true);
         let expected = BTreeMap::from([
             ("keys.count", 0.0),
             ("connections.open", 3.0),
             ("document.age_seconds", 1.5),
+            ("ratelimit.degraded", 1.0),
         ]);
         assert_eq!(metrics.take().gauges, expected);
         assert_eq!(metrics.take().gauges, expected);

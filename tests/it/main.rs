@@ -14,6 +14,7 @@ mod flood;
 mod hardening;
 mod http;
 mod lifecycle;
+mod limits;
 mod loader;
 mod logs;
 mod metrics;

@@ -394,6 +394,7 @@ fn an_operators_key_is_told_every_check_and_no_other_is() {
         check("expiry", "not_set"),
         check("allowed_ips", "failed"),
         check("scopes", "passed"),
+        check("limits", "not_set"),
     ]);
     assert_eq!(ask(&service, "operators", further.clone()), (status, expected));
     assert_eq!(ask(&service, "owned", further.clone()), refusal("revoked"));
@@ -401,7 +402,7 @@ fn an_operators_key_is_told_every_check_and_no_other_is() {
     let (_, good) = ask(&service, "plain", json!({ "explain": true }));
     assert_eq!(
         (&good["valid"], good["checks"].as_array().map(Vec::len)),
-        (&json!(true), Some(5))
+        (&json!(true), Some(6))
     );
 }
 

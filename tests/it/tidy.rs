@@ -20,7 +20,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         &["core", "clock", "envelope", "loader", "snapshot", "store", "telemetry"],
     ),
     ("expiry", &["core", "clock", "envelope", "loader", "store"]),
-    ("http", &["core", "clock", "config", "http", "loader", "telemetry"]),
+    ("limiter", &["core", "limiter", "telemetry"]),
+    (
+        "http",
+        &["core", "clock", "config", "http", "limiter", "loader", "telemetry"],
+    ),
     (
         "server",
         &[
@@ -30,6 +34,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "envelope",
             "expiry",
             "http",
+            "limiter",
             "loader",
             "server",
             "snapshot",
@@ -174,6 +179,9 @@ fn every_setting_event_metric_route_and_reason_is_in_usage() {
     }
     for malformed in heare_auth::http::authz::query::Malformed::ALL {
         expect("code of /authz", malformed.word());
+    }
+    for trouble in heare_auth::limiter::redis::Trouble::ALL {
+        expect("trouble", trouble.word());
     }
     for reason in heare_auth::http::local::NotLocal::ALL {
         expect("reason of a rejection", reason.word());

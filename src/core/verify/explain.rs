@@ -14,16 +14,18 @@ pub enum Check {
     Expiry,
     AllowedIps,
     Scopes,
+    Limits,
 }
 
 impl Check {
     /// In the order in which a verify looks: the first that fails is the refusal.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Secret,
         Self::Revocation,
         Self::Expiry,
         Self::AllowedIps,
         Self::Scopes,
+        Self::Limits,
     ];
 
     pub const fn word(self) -> &'static str {
@@ -33,6 +35,7 @@ impl Check {
             Self::Expiry => "expiry",
             Self::AllowedIps => "allowed_ips",
             Self::Scopes => "scopes",
+            Self::Limits => "limits",
         }
     }
 }
@@ -41,7 +44,7 @@ impl Check {
 pub enum Outcome {
     Passed,
     Failed,
-    /// The key has no such rule, or nothing was asked.
+    /// The key has no such rule, nothing was asked, or, for limits, the key was refused before it was charged.
     NotSet,
 }
 
@@ -68,18 +71,25 @@ pub struct Finding {
 }
 
 /// Every check, also those behind the first that fails. `None` for a secret that is not genuine, which learns nothing,
-/// and for a key that has an owner: how the service decides is for its operators.
-pub fn explain(index: &Index, presented: &str, asked: &Asked<'_>, now: Timestamp) -> Option<Vec<Finding>> {
+/// and for a key that has an owner: how the service decides is for its operators. What became of its limits is known
+/// to whoever charged them.
+pub fn explain(
+    index: &Index,
+    presented: &str,
+    asked: &Asked<'_>,
+    limits: Outcome,
+    now: Timestamp,
+) -> Option<Vec<Finding>> {
     let entry = find(index, presented, now)?;
     let is_owned = entry.policy.is_some_and(|policy| policy.user_id.is_some());
     let findings = Check::ALL.map(|check| Finding {
         check,
-        outcome: outcome(check, &entry, asked, now),
+        outcome: outcome(check, &entry, asked, limits, now),
     });
     (!is_owned).then(|| findings.into())
 }
 
-fn outcome(check: Check, entry: &Entry<'_>, asked: &Asked<'_>, now: Timestamp) -> Outcome {
+fn outcome(check: Check, entry: &Entry<'_>, asked: &Asked<'_>, limits: Outcome, now: Timestamp) -> Outcome {
     match check {
         Check::Secret => Outcome::Passed,
         Check::Revocation => Outcome::of(!entry.revoked),
@@ -89,5 +99,6 @@ fn outcome(check: Check, entry: &Entry<'_>, asked: &Asked<'_>, now: Timestamp) -
         Check::AllowedIps => Outcome::of(entry.admits(asked.client_ip)),
         Check::Scopes if asked.required_scopes.is_empty() => Outcome::NotSet,
         Check::Scopes => Outcome::of(entry.grants(&asked.required_scopes)),
+        Check::Limits => limits,
     }
 }

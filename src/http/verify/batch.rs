@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// All of them are looked up in the same document.
-pub fn answer(sender: &Sender<'_>, body: &[u8]) -> Reply {
+pub async fn answer(sender: &Sender<'_>, body: &[u8]) -> Reply {
     let requests = match parse_batch(body) {
         Ok(requests) => requests,
         Err(reason) => return sender.malformed(reason),
@@ -22,15 +22,15 @@ pub fn answer(sender: &Sender<'_>, body: &[u8]) -> Reply {
     };
     let mut replies = Vec::with_capacity(requests.len());
     for one in requests {
-        replies.push(judge(sender, &loaded, one));
+        replies.push(judge(sender, &loaded, one).await);
     }
     Reply::batch(&replies)
 }
 
-fn judge(sender: &Sender<'_>, loaded: &Loaded, one: &RawValue) -> Reply {
+async fn judge(sender: &Sender<'_>, loaded: &Loaded, one: &RawValue) -> Reply {
     let began = Instant::now();
     match VerifyRequest::parse_text(one.get()) {
-        Ok(request) => sender.look_up(loaded, &request, began),
+        Ok(request) => sender.look_up(loaded, &request, began).await,
         Err(reason) => sender.malformed(reason),
     }
 }

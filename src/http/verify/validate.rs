@@ -2,27 +2,28 @@
 
 use hyper::{HeaderMap, header::AUTHORIZATION};
 
-use super::{Refusal, Reply, Sender, malformed, refused};
+use super::{Decided, Refusal, Reply, Sender, malformed, refused};
 use crate::core::request::{Malformed, VerifyRequest};
 
-pub fn answer(sender: &Sender<'_>, body: &[u8]) -> Reply {
+pub async fn answer(sender: &Sender<'_>, body: &[u8]) -> Reply {
     let request = bearer(sender.headers).and_then(|bearer| VerifyRequest::parse_with(body, bearer));
     match request {
-        Ok(Some(request)) => judge(sender, &request),
+        Ok(Some(request)) => judge(sender, &request).await,
         Ok(None) => malformed(sender.connection, sender.headers, "missing", Refusal::NoCredential),
         Err(reason) => sender.malformed(reason),
     }
 }
 
-fn judge(sender: &Sender<'_>, request: &VerifyRequest<'_>) -> Reply {
+async fn judge(sender: &Sender<'_>, request: &VerifyRequest<'_>) -> Reply {
     let loaded = match sender.loaded() {
         Ok(loaded) => loaded,
         Err(refusal) => return Reply::from(refusal),
     };
-    match sender.decide(&loaded, request, sender.began) {
+    let Decided { verdict, charged } = sender.decide(&loaded, request, sender.began).await;
+    charged.tell(match verdict {
         Ok(key) => Reply::good_credential(&key),
         Err(refusal) => refused(Refusal::Credential(refusal), request),
-    }
+    })
 }
 
 /// The token of `Authorization: Bearer`. Credentials of another scheme are not ours to judge.

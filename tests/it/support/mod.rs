@@ -13,6 +13,7 @@ pub mod http_client;
 pub mod nginx;
 pub mod ports;
 pub mod python;
+pub mod redis;
 pub mod seaweed;
 pub mod server_in_process;
 pub mod service;

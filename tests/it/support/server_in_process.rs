@@ -10,7 +10,7 @@ use std::{
 };
 
 use heare_auth::{
-    config::{Config, Location, LogLevel, StoreConfig},
+    config::{Config, LimitConfig, Location, LogLevel, StoreConfig},
     core::network::chain::TrustedProxies,
     http::deadlines::Deadlines,
     server::{self, Options, Running, StartError},
@@ -207,6 +207,10 @@ fn config(directory: &TempDir, setup: &Setup) -> Config {
         key_prefixes: heare_auth::core::id::Prefixes::default(),
         expired_after: None,
         log_level: LogLevel::Info,
+        limits: LimitConfig {
+            redis_url: None,
+            guess_limit: None,
+        },
         bridge: None,
     }
 }

@@ -1,0 +1,230 @@
+//! The limits of use over HTTP: charging a key that has any, and the headers that tell its caller how it stands.
+
+use std::{cell::RefCell, net::IpAddr};
+
+use bytes::{BufMut, BytesMut};
+use hyper::{
+    HeaderMap,
+    header::{HeaderName, HeaderValue},
+};
+
+use super::{
+    App,
+    reply::{Reply, Wait},
+};
+use crate::core::{
+    verify::{Outcome, Refusal},
+    window::{Decision, Limit},
+};
+
+static X_RATELIMIT_LIMIT: HeaderName = HeaderName::from_static("x-ratelimit-limit");
+static X_RATELIMIT_REMAINING: HeaderName = HeaderName::from_static("x-ratelimit-remaining");
+static X_RATELIMIT_RESET: HeaderName = HeaderName::from_static("x-ratelimit-reset");
+static RATELIMIT: HeaderName = HeaderName::from_static("ratelimit");
+static RATELIMIT_POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
+
+/// What became of a charge: of a good key's to its limits, or of a guess to its peer's. Nothing, for most.
+#[derive(Debug, Default)]
+pub struct Charged {
+    wait: Option<Wait>,
+    headers: Option<Box<LimitHeaders>>,
+}
+
+/// The values of the headers of one answer.
+#[derive(Clone, Debug)]
+pub struct LimitHeaders {
+    limit: HeaderValue,
+    remaining: HeaderValue,
+    reset: HeaderValue,
+    policies: HeaderValue,
+    standings: HeaderValue,
+}
+
+/// Charges a good key. To be asked only of a key that has limits: every other is answered without waiting.
+pub async fn charge(app: &App, key_id: &str, limits: &[Limit<'_>], cost: u32) -> Charged {
+    let decision = app.limits.keys.check(key_id, limits, cost).await;
+    if decision.allowed {
+        app.telemetry.metrics.ratelimit_allowed();
+    } else {
+        app.telemetry.metrics.ratelimit_limited();
+    }
+    Charged {
+        wait: (!decision.allowed).then(|| Wait::from_millis(decision.wait_ms())),
+        headers: Some(Box::new(LimitHeaders::of(
+            limits,
+            &decision,
+            app.clock.now().as_millis(),
+        ))),
+    }
+}
+
+/// A failed verify counts against its peer, and becomes a 429 when there were too many. A peer's own good keys are never
+/// refused for that: it may be a backend, and what its callers try is not its fault.
+pub fn guessed(app: &App, peer: IpAddr, refusal: Refusal) -> (Refusal, Charged) {
+    let guesses = app.limits.guesses.as_ref();
+    let Some(Err(wait_ms)) = guesses.map(|guesses| guesses.failed(peer)) else {
+        return (refusal, Charged::default());
+    };
+    app.telemetry.metrics.ratelimit_guesses();
+    let charged = Charged {
+        wait: Some(Wait::from_millis(wait_ms)),
+        headers: None,
+    };
+    (Refusal::RateLimited, charged)
+}
+
+impl Charged {
+    pub fn verdict<K>(&self, key: K) -> Result<K, Refusal> {
+        match self.wait {
+            None => Ok(key),
+            Some(_) => Err(Refusal::RateLimited),
+        }
+    }
+
+    /// For whoever asks how the verdict came about.
+    pub fn outcome(&self) -> Outcome {
+        match (&self.headers, self.wait) {
+            (None, _) => Outcome::NotSet,
+            (Some(_), None) => Outcome::Passed,
+            (Some(_), Some(_)) => Outcome::Failed,
+        }
+    }
+
+    pub fn tell(self, reply: Reply) -> Reply {
+        let reply = match self.headers {
+            None => reply,
+            Some(headers) => reply.limits(headers),
+        };
+        match self.wait {
+            None => reply,
+            Some(wait) => reply.retry_after(wait),
+        }
+    }
+}
+
+impl LimitHeaders {
+    /// The three older headers know one window only: the one that matters most now. Their reset is a time in seconds
+    /// since 1970; the reset of the newer ones is in seconds from now.
+    fn of(limits: &[Limit<'_>], decision: &Decision, wall_ms: i64) -> Self {
+        let tightest = decision
+            .standings()
+            .get(decision.tightest())
+            .copied()
+            .unwrap_or_default();
+        let reset = u64::try_from(wall_ms)
+            .unwrap_or(0)
+            .saturating_add(tightest.reset_ms)
+            .div_ceil(1000);
+        VALUES.with_borrow_mut(|room| {
+            room.reserve(ROOM);
+            Self {
+                limit: value(room, |out| put_number(out, tightest.quota)),
+                remaining: value(room, |out| put_number(out, tightest.remaining)),
+                reset: value(room, |out| put_number(out, reset)),
+                policies: value(room, |out| {
+                    for (number, limit) in limits.iter().enumerate() {
+                        put_item(out, number, limit.name, ";q=", limit.quota(), ";w=");
+                        put_number(out, limit.window_seconds);
+                    }
+                }),
+                standings: value(room, |out| {
+                    for (number, (limit, standing)) in limits.iter().zip(decision.standings()).enumerate() {
+                        put_item(out, number, limit.name, ";r=", standing.remaining, ";t=");
+                        put_number(out, standing.reset_ms.div_ceil(1000));
+                    }
+                }),
+            }
+        })
+    }
+
+    pub fn insert_into(self, headers: &mut HeaderMap) {
+        headers.insert(&X_RATELIMIT_LIMIT, self.limit);
+        headers.insert(&X_RATELIMIT_REMAINING, self.remaining);
+        headers.insert(&X_RATELIMIT_RESET, self.reset);
+        headers.insert(&RATELIMIT_POLICY, self.policies);
+        headers.insert(&RATELIMIT, self.standings);
+    }
+}
+
+/// A list's member as structured fields write it: `, "name";q=5;w=`.
+fn put_item(out: &mut BytesMut, number: usize, name: &str, first: &str, value: u32, second: &str) {
+    out.put_slice(if number == 0 { b"\"" } else { b", \"" });
+    out.put_slice(name.as_bytes());
+    out.put_slice(b"\"");
+    out.put_slice(first.as_bytes());
+    put_number(out, value);
+    out.put_slice(second.as_bytes());
+}
+
+fn put_number(out: &mut BytesMut, number: impl itoa::Integer) {
+    out.put_slice(itoa::Buffer::new().format(number).as_bytes());
+}
+
+fn value(room: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) -> HeaderValue {
+    write(room);
+    HeaderValue::from_maybe_shared(room.split().freeze()).expect("names of limits, digits and punctuation are visible")
+}
+
+/// Room for the values of one answer whose key has all the limits it may have.
+const ROOM: usize = 2048;
+
+thread_local! {
+    /// Values lie behind one another in one buffer, which is used again once all of them have left.
+    static VALUES: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(8 * ROOM));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::key::MAX_LIMIT_NAME_BYTES;
+    use crate::core::window::{MAX_LIMITS, Standing, Window, decide};
+
+    fn limit(name: &str, max: u32, window_seconds: u32) -> Limit<'_> {
+        Limit {
+            name,
+            max,
+            burst: 5,
+            window_seconds,
+        }
+    }
+
+    fn told(limits: &[Limit<'_>], decision: &Decision) -> Vec<(String, String)> {
+        let mut headers = HeaderMap::new();
+        LimitHeaders::of(limits, decision, 1_000_500).insert_into(&mut headers);
+        let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
+        headers
+            .iter()
+            .map(|(name, value)| (name.to_string(), text(value)))
+            .collect()
+    }
+
+    #[test]
+    fn every_window_is_told_and_the_tightest_in_the_older_headers() {
+        let limits = [limit("hour", 1000, 3600), limit("second", 5, 1)];
+        let mut windows = [Window::default(), Window::default()];
+        let decision = decide(&limits, &mut windows, 0, 9);
+        let expected = [
+            ("x-ratelimit-limit", "10"),
+            ("x-ratelimit-remaining", "1"),
+            ("x-ratelimit-reset", "1002"),
+            ("ratelimit-policy", r#""hour";q=1005;w=3600, "second";q=10;w=1"#),
+            ("ratelimit", r#""hour";r=996;t=3600, "second";r=1;t=1"#),
+        ];
+        let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
+        assert_eq!(told(&limits, &decision), expected);
+    }
+
+    #[test]
+    fn the_longest_names_and_numbers_have_room() {
+        let name = "n".repeat(MAX_LIMIT_NAME_BYTES);
+        let limits = [limit(&name, u32::MAX, u32::MAX); MAX_LIMITS];
+        let standing = Standing {
+            quota: u32::MAX,
+            remaining: u32::MAX,
+            reset_ms: u64::from(u32::MAX) * 1000,
+            wait_ms: 0,
+        };
+        let all = told(&limits, &Decision::new(true, [standing; MAX_LIMITS]));
+        assert!(all.iter().map(|(_, value)| value.len()).sum::<usize>() <= ROOM);
+    }
+}

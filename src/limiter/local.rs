@@ -1,0 +1,354 @@
+//! Counts in this process: the windows of the keys that were used lately, in bounded memory.
+//!
+//! At the bound the key that has used least, of a few looked at, is forgotten and counted in a metric. It may then use
+//! once more what it had used, which is the least that could be given away; refusing a key that has done nothing wrong
+//! would be worse. Only the holders of so many genuine keys can reach the bound.
+
+use std::{
+    hash::{BuildHasher, RandomState},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+use hashbrown::HashTable;
+
+use crate::{
+    core::window::{Decision, Limit, Window, decide},
+    telemetry::metrics::Metrics,
+};
+
+/// Windows that are remembered at most, each in little more than a kilobyte when it is as full as it can be.
+pub const MAX_WINDOWS: usize = 1 << 17;
+
+const SHARDS: usize = 32;
+
+/// Slots looked at for one to forget.
+const LOOKED_AT: usize = 16;
+
+pub struct Local {
+    shards: Box<[Mutex<Shard>]>,
+    shard_windows: usize,
+    /// Two seeds nobody knows, so that no two keys can be made to count as one.
+    seeds: [RandomState; 2],
+    origin: Instant,
+    metrics: Arc<Metrics>,
+}
+
+/// A key, by two hashes of its id.
+type Name = [u64; 2];
+
+#[derive(Default)]
+struct Shard {
+    /// Numbers of `tracked`, hashed by name.
+    by_name: HashTable<u32>,
+    tracked: Vec<Tracked>,
+    windows: usize,
+    /// Where the look for idle ones goes on.
+    hand: usize,
+}
+
+struct Tracked {
+    name: Name,
+    windows: Vec<Measured>,
+}
+
+struct Measured {
+    seconds: u32,
+    window: Window,
+}
+
+impl Local {
+    pub fn new(metrics: Arc<Metrics>) -> Self {
+        Self::bounded(MAX_WINDOWS, metrics)
+    }
+
+    fn bounded(windows: usize, metrics: Arc<Metrics>) -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
+            shard_windows: windows / SHARDS,
+            seeds: [RandomState::new(), RandomState::new()],
+            origin: Instant::now(),
+            metrics,
+        }
+    }
+
+    /// The time of the charges made now. It never goes back, whatever is done to the wall clock.
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
+    }
+
+    pub fn charge(&self, key_id: &str, limits: &[Limit<'_>], cost: u32, now_ms: u64) -> Decision {
+        let name = self.name(key_id);
+        let mut shard = self.shard(name);
+        let (number, forgotten) = shard.find_or_add(name, limits, self.shard_windows, now_ms);
+        let windows = shard.windows_of(number, limits);
+        let decision = decide(limits, windows, now_ms, cost);
+        drop(shard);
+        if forgotten > 0 {
+            self.metrics.ratelimit_forgotten(forgotten);
+        }
+        decision
+    }
+
+    /// Takes back what was charged at that time, because somebody else has refused it.
+    pub fn refund(&self, key_id: &str, limits: &[Limit<'_>], cost: u32, at_ms: u64) {
+        let name = self.name(key_id);
+        let mut shard = self.shard(name);
+        if let Some(number) = shard.find(name) {
+            for measured in shard.windows_of(number, limits) {
+                measured.window.refund(at_ms, cost);
+            }
+        }
+    }
+
+    fn name(&self, key_id: &str) -> Name {
+        let [first, second] = &self.seeds;
+        [first.hash_one(key_id), second.hash_one(key_id)]
+    }
+
+    fn shard(&self, [_, second]: Name) -> MutexGuard<'_, Shard> {
+        let number = usize::try_from(second % SHARDS as u64).expect("there are few shards");
+        // Nothing in here can be left half done by a panic.
+        self.shards[number].lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Shard {
+    fn find(&self, name: Name) -> Option<usize> {
+        let same = |&number: &u32| self.tracked[number as usize].name == name;
+        self.by_name.find(name[0], same).map(|&number| number as usize)
+    }
+
+    /// The key's number, and how many others had to be forgotten although they were in use.
+    fn find_or_add(&mut self, name: Name, limits: &[Limit<'_>], most: usize, now_ms: u64) -> (usize, u64) {
+        if let Some(number) = self.find(name) {
+            return (number, 0);
+        }
+        let mut forgotten = 0;
+        self.forget_idle(2, now_ms);
+        while !self.tracked.is_empty() && self.windows + limits.len() > most {
+            forgotten += self.forget_one(now_ms);
+        }
+        let number = self.tracked.len();
+        let Self { by_name, tracked, .. } = self;
+        tracked.push(Tracked {
+            name,
+            windows: Vec::new(),
+        });
+        by_name.insert_unique(name[0], short(number), |&number| tracked[number as usize].name[0]);
+        (number, forgotten)
+    }
+
+    /// The key's windows in the order of its limits. They are found again by their length, so that a limit can be given
+    /// another name or another maximum without being forgotten.
+    fn windows_of(&mut self, number: usize, limits: &[Limit<'_>]) -> &mut [Measured] {
+        let windows = &mut self.tracked[number].windows;
+        let fitting = windows.len() == limits.len()
+            && windows
+                .iter()
+                .zip(limits)
+                .all(|(measured, limit)| measured.seconds == limit.window_seconds);
+        if !fitting {
+            self.windows -= windows.len();
+            let mut old = std::mem::take(windows);
+            windows.reserve_exact(limits.len());
+            windows.extend(limits.iter().map(|limit| {
+                let known = old.iter().position(|measured| measured.seconds == limit.window_seconds);
+                known.map_or_else(|| Measured::new(limit.window_seconds), |known| old.swap_remove(known))
+            }));
+            self.windows += limits.len();
+        }
+        windows
+    }
+
+    /// Looks at the next few and forgets those whose windows are empty.
+    fn forget_idle(&mut self, few: usize, now_ms: u64) {
+        for _ in 0..few.min(self.tracked.len()) {
+            let number = self.next();
+            if self.tracked[number].charged(now_ms) == 0 {
+                self.forget(number);
+            }
+        }
+    }
+
+    /// Forgets the one of the next few that has used least; returns 1 if it had used anything.
+    fn forget_one(&mut self, now_ms: u64) -> u64 {
+        let few = LOOKED_AT.min(self.tracked.len());
+        let looked_at: Vec<usize> = (0..few).map(|_| self.next()).collect();
+        let used = looked_at
+            .into_iter()
+            .map(|number| (self.tracked[number].charged(now_ms), number));
+        let Some((charged, number)) = used.min() else {
+            return 0;
+        };
+        self.forget(number);
+        u64::from(charged > 0)
+    }
+
+    fn next(&mut self) -> usize {
+        self.hand = if self.hand + 1 < self.tracked.len() {
+            self.hand + 1
+        } else {
+            0
+        };
+        self.hand
+    }
+
+    fn forget(&mut self, number: usize) {
+        let Self {
+            by_name,
+            tracked,
+            windows,
+            ..
+        } = self;
+        let gone = tracked.swap_remove(number);
+        *windows -= gone.windows.len();
+        if let Ok(entry) = by_name.find_entry(gone.name[0], |&n| n as usize == number) {
+            entry.remove();
+        }
+        // The last one has moved into its place.
+        let last = tracked.len();
+        if let Some(moved) = tracked.get(number)
+            && let Some(entry) = by_name.find_mut(moved.name[0], |&n| n as usize == last)
+        {
+            *entry = short(number);
+        }
+    }
+}
+
+fn short(number: usize) -> u32 {
+    u32::try_from(number).expect("no more keys are tracked than windows")
+}
+
+impl Tracked {
+    /// The most that is charged in one of its windows now.
+    fn charged(&mut self, now_ms: u64) -> u64 {
+        let charged = self.windows.iter_mut().map(|measured| {
+            measured.window.advance(u64::from(measured.seconds) * 1000, now_ms);
+            measured.window.charged()
+        });
+        charged.max().unwrap_or(0)
+    }
+}
+
+impl AsMut<Window> for Measured {
+    fn as_mut(&mut self) -> &mut Window {
+        &mut self.window
+    }
+}
+
+impl Measured {
+    fn new(seconds: u32) -> Self {
+        Self {
+            seconds,
+            window: Window::default(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: Limit<'static> = Limit {
+        name: "hour",
+        max: 3,
+        burst: 0,
+        window_seconds: 3600,
+    };
+
+    fn local(windows: usize) -> Local {
+        Local::bounded(windows, Arc::default())
+    }
+
+    fn forgotten(local: &Local) -> u64 {
+        let counters = local.metrics.take().counters;
+        counters.get("ratelimit.forgotten").copied().unwrap_or(0)
+    }
+
+    fn windows(local: &Local) -> usize {
+        local.shards.iter().map(|shard| shard.lock().unwrap().windows).sum()
+    }
+
+    #[test]
+    fn each_key_has_its_own_count() {
+        let local = local(1 << 10);
+        for key in ["key_1", "key_2"] {
+            let passed = (0..9).filter(|_| local.charge(key, &[HOUR], 1, 0).allowed).count();
+            assert_eq!(passed, 3);
+        }
+    }
+
+    #[test]
+    fn a_refund_makes_room_again() {
+        let local = local(1 << 10);
+        assert!(local.charge("key_1", &[HOUR], 3, 0).allowed);
+        local.refund("key_1", &[HOUR], 3, 0);
+        assert!(local.charge("key_1", &[HOUR], 3, 1).allowed);
+    }
+
+    #[test]
+    fn a_limit_that_changes_keeps_what_was_charged() {
+        let local = local(1 << 10);
+        let minute = Limit {
+            window_seconds: 60,
+            ..HOUR
+        };
+        assert!(local.charge("key_1", &[HOUR], 2, 0).allowed);
+        let renamed = Limit {
+            name: "other",
+            max: 4,
+            ..HOUR
+        };
+        let decision = local.charge("key_1", &[minute, renamed], 1, 0);
+        let left: Vec<u32> = decision.standings().iter().map(|standing| standing.remaining).collect();
+        assert_eq!(left, [2, 1]);
+    }
+
+    #[test]
+    fn idle_keys_make_room_and_cost_nobody_a_count() {
+        let local = local(SHARDS * 4);
+        for n in 0..10_000_u64 {
+            assert!(local.charge(&format!("key_{n}"), &[HOUR], 1, n * 3_600_000).allowed);
+            assert!(windows(&local) <= SHARDS * 4);
+        }
+        assert_eq!(forgotten(&local), 0);
+    }
+
+    #[test]
+    fn a_flood_of_busy_keys_stays_within_the_bound_and_is_counted() {
+        let local = local(SHARDS * 4);
+        for n in 0..10_000_u64 {
+            assert!(local.charge(&format!("key_{n}"), &[HOUR], 1, 0).allowed);
+        }
+        assert!(windows(&local) <= SHARDS * 4);
+        assert!(forgotten(&local) >= 10_000 - SHARDS as u64 * 4);
+    }
+
+    #[test]
+    fn under_a_flood_those_are_remembered_that_have_used_most() {
+        let local = local(SHARDS * 8);
+        let heavy = "key_that_is_at_its_limit";
+        assert!(local.charge(heavy, &[HOUR], 3, 0).allowed);
+        for n in 0..10_000_u64 {
+            local.charge(&format!("key_{n}"), &[HOUR], 1, 0);
+        }
+        assert!(!local.charge(heavy, &[HOUR], 1, 0).allowed);
+    }
+
+    #[test]
+    fn threads_together_get_no_more_than_one_alone() {
+        let local = local(1 << 10);
+        let limit = Limit { max: 1000, ..HOUR };
+        let charge = || {
+            (0..1000)
+                .filter(|_| local.charge("key_1", &[limit], 1, 5).allowed)
+                .count()
+        };
+        let passed: usize = std::thread::scope(|scope| {
+            let threads = [(); 4].map(|()| scope.spawn(charge));
+            threads.into_iter().map(|thread| thread.join().unwrap()).sum()
+        });
+        assert_eq!(passed, 1000);
+    }
+}

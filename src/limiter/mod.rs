@@ -1,0 +1,65 @@
+//! Decides whether a key may be used once more: in this process alone, or together with all instances through Redis.
+//!
+//! Every charge is made here first. What this instance alone has allowed is never more than what all of them have, so a
+//! key that is over its limit here costs Redis nothing; and when Redis is slow or gone, the answer is there already.
+
+pub mod guess;
+pub mod local;
+pub mod redis;
+
+use std::sync::Arc;
+
+use self::{guess::GuessLimit, local::Local, redis::Redis};
+use crate::{
+    core::window::{Decision, Limit},
+    telemetry::metrics::Metrics,
+};
+
+/// Every limit there is.
+pub struct Limits {
+    pub keys: Limiter,
+    pub guesses: Option<GuessLimit>,
+}
+
+/// Who counts the uses of keys.
+pub enum Limiter {
+    Local(Local),
+    /// The count of all instances decides, and the one here as long as Redis does not answer.
+    Shared {
+        local: Local,
+        redis: Redis,
+    },
+}
+
+impl Limiter {
+    pub fn local(metrics: Arc<Metrics>) -> Self {
+        Self::Local(Local::new(metrics))
+    }
+
+    pub fn shared(redis: Redis, metrics: Arc<Metrics>) -> Self {
+        let local = Local::new(metrics);
+        Self::Shared { local, redis }
+    }
+
+    /// Charges all of the key's limits or none. Waits for Redis only, and for that at most its budget.
+    pub async fn check(&self, key_id: &str, limits: &[Limit<'_>], cost: u32) -> Decision {
+        match self {
+            Self::Local(local) => local.charge(key_id, limits, cost, local.now_ms()),
+            Self::Shared { local, redis } => {
+                let now_ms = local.now_ms();
+                let here = local.charge(key_id, limits, cost, now_ms);
+                if !here.allowed {
+                    return here;
+                }
+                // Apart, so that the caller's future does not carry the room for it when nobody asks Redis.
+                let Some(everywhere) = Box::pin(redis.charge(key_id, limits, cost)).await else {
+                    return here;
+                };
+                if !everywhere.allowed {
+                    local.refund(key_id, limits, cost, now_ms);
+                }
+                everywhere
+            }
+        }
+    }
+}
