@@ -2,6 +2,7 @@
 FROM rust:1.95-slim-bookworm AS build
 WORKDIR /build
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ARCHITECTURE.md ./
+COPY migrations migrations
 COPY src src
 RUN cargo build --release --locked --bin heare-auth
 

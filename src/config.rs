@@ -1,6 +1,7 @@
 //! Every setting: its name, its default, and the sentence that is printed when it is wrong. Read through a
 //! lookup closure, so that nothing else knows where settings come from.
 
+mod database;
 mod keys;
 mod limits;
 mod parse;
@@ -21,6 +22,8 @@ pub use self::{
     settings::{SETTINGS, Setting},
 };
 use crate::core::{id::Prefixes, network::chain::TrustedProxies, secret::Secret};
+
+pub use self::database::{DatabasePlace, UsageConfig};
 
 /// A setting that cannot be used. The sentence names the variable and never its value.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -57,6 +60,7 @@ pub struct Config {
     pub log_level: LogLevel,
     pub limits: LimitConfig,
     pub bridge: Option<BridgeConfig>,
+    pub usage: UsageConfig,
 }
 
 /// What CLI and server both need to reach the document.
@@ -162,6 +166,7 @@ impl Config {
                 .unwrap_or(LogLevel::Info),
             limits: LimitConfig::from_lookup(lookup)?,
             bridge: BridgeConfig::from_lookup(lookup)?,
+            usage: UsageConfig::from_lookup(lookup)?,
         })
     }
 }

@@ -11,8 +11,9 @@ use crate::{
     loader::{Loaded, Reader},
     store::{
         Store,
-        commit::{CommitError, commit},
+        commit::{CommitError, Committed, commit},
     },
+    usage::{Action, AuditEntry, Usage},
 };
 
 /// The first look comes soon, so that an instance which never lives long does its part; later ones need no hurry.
@@ -25,6 +26,7 @@ pub struct Expiry {
     pub envelope: Envelope,
     pub clock: Arc<Clock>,
     pub reader: Reader,
+    pub usage: Usage,
     pub allow_unconditional: bool,
     /// How long a key has to have expired.
     pub after: Duration,
@@ -67,14 +69,16 @@ impl Expiry {
 
     async fn retire(&self, until: Timestamp, at: Timestamp) -> Result<(), CommitError> {
         let change = Change::RetireExpired { until, at };
-        let committed = commit(
+        let outcome = commit(
             &self.store,
             &self.envelope,
             &change,
             &self.clock,
             self.allow_unconditional,
         )
-        .await?;
+        .await;
+        self.audit(at, &outcome);
+        let committed = outcome?;
         if committed.applied.changed > 0 {
             tracing::info!(
                 event = "keys_retired",
@@ -84,6 +88,24 @@ impl Expiry {
             );
         }
         Ok(())
+    }
+
+    /// Of several instances only the one that was first has changed anything.
+    fn audit(&self, when: Timestamp, outcome: &Result<Committed, CommitError>) {
+        let result = match outcome {
+            Ok(committed) if committed.applied.changed == 0 => return,
+            Ok(_) => "ok".to_owned(),
+            Err(error) => error.to_string(),
+        };
+        self.usage.audit(&AuditEntry {
+            who: "service".to_owned(),
+            what: Action::Expire,
+            key_id: None,
+            from: gethostname::gethostname().to_string_lossy().into_owned(),
+            when,
+            result,
+            request_id: None,
+        });
     }
 }
 

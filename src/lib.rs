@@ -15,6 +15,7 @@ pub mod loader;
 pub mod snapshot;
 pub mod store;
 pub mod telemetry;
+pub mod usage;
 
 pub mod http;
 pub mod server;

@@ -38,12 +38,15 @@ use crate::{
     snapshot::SnapshotFile,
     store::{Store, StoreError},
     telemetry::{Telemetry, bridge::Bridge},
+    usage::Usage,
 };
 
 /// Connections of the admin listener, apart from the public ones, so that a flood there leaves `/refresh` reachable.
 const ADMIN_CONNECTIONS: usize = 64;
 /// How long connections and the bridge get to notice that they are to end at once.
 const LAST_MOMENT: Duration = Duration::from_secs(1);
+/// How long the database may take to receive what has been counted and not written yet.
+const LAST_COUNTS: Duration = Duration::from_secs(2);
 
 /// What a start may be told beside the settings.
 #[derive(Clone, Debug)]
@@ -99,7 +102,7 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
     let store = Store::open(&config.store).await?;
     let location = store.location();
     let limits = start_limits(&config.limits, &telemetry).await?;
-    let (loader, app) = wire(&config, store, limits, &telemetry);
+    let (loader, app) = wire(&config, store, limits, &telemetry).map_err(no_threads)?;
     tokio::spawn(first_load(
         app.refresher.clone(),
         app.reader.clone(),
@@ -187,6 +190,7 @@ impl Running {
             // A worker that hangs even now is left to the end of the process.
             let _ = timeout(LAST_MOMENT, self.workers.recv()).await;
         }
+        self.app.usage.stop(LAST_COUNTS).await;
         self.app.telemetry.metrics.shutdown();
         tracing::info!(event = "shutdown", finished, "stopped");
         if let Some(bridge) = self.bridge.take() {
@@ -211,12 +215,13 @@ async fn expiry(config: &Config, app: &App, after: Duration) -> Result<Expiry, S
         envelope: Envelope::new(config.store.storage_secret.as_ref()),
         clock: Arc::clone(&app.clock),
         reader: app.reader.clone(),
+        usage: app.usage.clone(),
         allow_unconditional: config.store.allow_unconditional_writes,
         after,
     })
 }
 
-fn wire(config: &Config, store: Store, limits: Limits, telemetry: &Telemetry) -> (Loader, Arc<App>) {
+fn wire(config: &Config, store: Store, limits: Limits, telemetry: &Telemetry) -> io::Result<(Loader, Arc<App>)> {
     let clock = Arc::new(Clock::default());
     let envelope = Envelope::new(config.store.storage_secret.as_ref());
     let snapshot = config.snapshot_path.clone().map(|path| SnapshotFile {
@@ -228,18 +233,12 @@ fn wire(config: &Config, store: Store, limits: Limits, telemetry: &Telemetry) ->
         strict_generation: config.strict_generation,
     };
     let (loader, refresher, reader) = loader(store, envelope, snapshot, options, clock.clone(), telemetry.clone());
+    let usage = Usage::start(&config.usage, clock.clone(), telemetry.clone(), rand::random())?;
     let hostname = gethostname::gethostname().to_string_lossy().into_owned();
-    let app = App::new(
-        reader,
-        refresher,
-        limits,
-        telemetry.clone(),
-        clock,
-        config.health_opaque,
-        hostname,
-    )
-    .behind(config.trusted_proxies.clone(), config.authz_query_key);
-    (loader, Arc::new(app))
+    let app = App::new(reader, refresher, limits, telemetry.clone(), clock, usage, hostname)
+        .opaque(config.health_opaque)
+        .behind(config.trusted_proxies.clone(), config.authz_query_key);
+    Ok((loader, Arc::new(app)))
 }
 
 async fn start_limits(config: &LimitConfig, telemetry: &Telemetry) -> Result<Limits, StartError> {

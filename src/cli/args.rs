@@ -15,6 +15,7 @@ use serde::Deserialize;
 use super::{
     client::Url,
     failure::{Failure, is_plain_word},
+    trail::Trail,
 };
 use crate::{
     config::{DEFAULT_REFRESH_URL, SETTINGS},
@@ -36,6 +37,7 @@ pub struct Args {
     arguments: Arguments,
     taken: Vec<&'static str>,
     flags: Vec<Flag>,
+    trail: Trail,
 }
 
 /// A setting that was given as a flag.
@@ -51,7 +53,13 @@ impl Args {
             arguments,
             taken: Vec::new(),
             flags: Vec::new(),
+            trail: Trail::default(),
         }
+    }
+
+    /// Where the changes that the command makes are put down.
+    pub fn trail(&self) -> Trail {
+        self.trail.clone()
     }
 
     pub fn contains(&mut self, long: &'static str) -> bool {
@@ -114,15 +122,36 @@ impl Args {
 
     /// The one argument that is no option; to be taken after all options.
     pub fn key_id(&mut self) -> Result<String, Failure> {
-        let id = match self.arguments.opt_free_from_str::<String>() {
-            Ok(Some(id)) if id.starts_with('-') => return Err(self.unexpected(OsStr::new(&id))),
-            Ok(Some(id)) if !id.is_empty() => id,
-            _ => return Err(Failure::usage("KEY_ID is missing")),
+        self.optional_key_id()?
+            .ok_or_else(|| Failure::usage("KEY_ID is missing"))
+    }
+
+    /// The same, where it may be left out.
+    pub fn optional_key_id(&mut self) -> Result<Option<String>, Failure> {
+        let Some(id) = self.free("KEY_ID")? else {
+            return Ok(None);
         };
         if shown_prefix(&id) == "***" {
-            Ok(id)
+            Ok(Some(id))
         } else {
             Err(Failure::usage("KEY_ID must be the key's id (key_...), not its secret"))
+        }
+    }
+
+    /// The one argument that is no option, where it is one of a few words.
+    pub fn word(&mut self, name: &str, words: &[&'static str]) -> Result<&'static str, Failure> {
+        let given = self.free(name)?;
+        let known = words.iter().find(|word| given.as_deref() == Some(**word));
+        known
+            .copied()
+            .ok_or_else(|| Failure::Usage(format!("{name} must be one of: {}", words.join(", "))))
+    }
+
+    fn free(&mut self, name: &str) -> Result<Option<String>, Failure> {
+        match self.arguments.opt_free_from_str::<String>() {
+            Ok(Some(text)) if text.starts_with('-') => Err(self.unexpected(OsStr::new(&text))),
+            Ok(text) => Ok(text.filter(|text| !text.is_empty())),
+            Err(_) => Err(Failure::Usage(format!("{name} is missing"))),
         }
     }
 
@@ -132,6 +161,7 @@ impl Args {
         Ok(Settings {
             flags: self.flags,
             file: SettingsFile::load()?,
+            trail: self.trail,
         })
     }
 
@@ -142,6 +172,7 @@ impl Args {
         Ok(Settings {
             flags: self.flags,
             file: SettingsFile::default(),
+            trail: self.trail,
         })
     }
 
@@ -171,6 +202,7 @@ impl Args {
 pub struct Settings {
     flags: Vec<Flag>,
     file: SettingsFile,
+    pub trail: Trail,
 }
 
 impl Settings {

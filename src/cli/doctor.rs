@@ -14,13 +14,18 @@ use super::{
     output,
     service::{self, refusal},
     store::{DocumentStore, advice, envelope_advice},
+    usage,
 };
 use crate::{
-    config::{BridgeConfig, Config, LimitConfig, Protocol, StoreConfig},
+    config::{BridgeConfig, Config, DatabasePlace, LimitConfig, Protocol, StoreConfig},
     core::index::Index,
     envelope::Envelope,
     limiter::redis,
     store::Fetched,
+    usage::{
+        schema,
+        sql::{Access, Database, DatabaseError},
+    },
 };
 
 /// How many bad records are named; the count is always exact.
@@ -28,6 +33,9 @@ const NAMED_RECORDS: usize = 20;
 
 /// How long the stats bridge may take to be found and to take a connection.
 const BRIDGE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long the database may take to answer.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// One line of the answer. The members' names are the command line's JSON.
 #[derive(Debug, Serialize)]
@@ -100,6 +108,7 @@ pub async fn doctor(mut args: Args) -> Result<ExitCode, Failure> {
         check_service(&refresh_url, keys, &mut report).await;
     }
     check_redis(&settings, &mut report).await;
+    check_database(&settings, &mut report).await;
     check_bridge(&settings, &mut report).await;
 
     let ok = report.is_ok();
@@ -325,6 +334,37 @@ async fn check_redis(settings: &Settings, report: &mut Report) {
     match redis::ping(&url).await {
         Ok(()) => report.ok("redis", "answers; instances count the use of limited keys together"),
         Err(trouble) => report.warn("redis", trouble.sentence(), advice),
+    }
+}
+
+/// The service works without a database, so nothing here is worse than a warning.
+async fn check_database(settings: &Settings, report: &mut Report) {
+    // A wrong setting has been named with the settings.
+    let Ok(place) = DatabasePlace::from_lookup(&|name| settings.get(name)) else {
+        return;
+    };
+    let Some(database) = Database::new(&place) else {
+        return report.ok("database", "DATABASE_URL is off: use and audit are not recorded");
+    };
+    let location = output::shown(&database.location());
+    let look = async {
+        let mut connection = database.open_as_it_is(Access::Existing).await?;
+        let version = schema::version(&mut connection).await?;
+        if version > 0 {
+            schema::try_to_write(&mut connection).await?;
+        }
+        connection.close().await;
+        Ok(version)
+    };
+    let found = timeout(DATABASE_TIMEOUT, look).await;
+    match found.unwrap_or(Err(DatabaseError::Timeout)) {
+        Ok(0) => report.ok("database", format!("{location} answers and holds no tables yet")),
+        Ok(version) => report.ok(
+            "database",
+            format!("{location} can be written, tables of version {version}"),
+        ),
+        Err(DatabaseError::Missing) => report.ok("database", format!("{location} is made when the service starts")),
+        Err(error) => report.warn("database", format!("{error} ({location})"), usage::advice(error)),
     }
 }
 

@@ -1,6 +1,7 @@
 //! The usage texts: one page for the program and one for each command.
 
 mod changes;
+mod database;
 
 use std::fmt::Write as _;
 
@@ -156,6 +157,9 @@ const fn page(command: Command) -> Page {
         Command::Refresh => REFRESH_PAGE,
         Command::Migrate => MIGRATE,
         Command::Verify => VERIFY,
+        Command::Usage => database::USAGE,
+        Command::Audit => database::AUDIT,
+        Command::Database => database::DATABASE,
         Command::Doctor => DOCTOR,
         Command::Health => HEALTH,
     }
@@ -279,7 +283,7 @@ const VERIFY: Page = Page {
 
 const DOCTOR: Page = Page {
     arguments: "[OPTIONS]",
-    about: "check settings, store, document, service and stats bridge",
+    about: "check settings, store, document, service, database and stats bridge",
     groups: &[
         Group {
             title: "Options",

@@ -14,7 +14,9 @@ mod serve;
 mod service;
 mod store;
 mod terms;
+mod trail;
 mod update;
+mod usage;
 mod verify;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -38,12 +40,15 @@ pub enum Command {
     Refresh,
     Migrate,
     Verify,
+    Usage,
+    Audit,
+    Database,
     Doctor,
     Health,
 }
 
 impl Command {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Serve,
         Self::Create,
         Self::List,
@@ -56,6 +61,9 @@ impl Command {
         Self::Refresh,
         Self::Migrate,
         Self::Verify,
+        Self::Usage,
+        Self::Audit,
+        Self::Database,
         Self::Doctor,
         Self::Health,
     ];
@@ -74,6 +82,9 @@ impl Command {
             Self::Refresh => "refresh",
             Self::Migrate => "migrate",
             Self::Verify => "verify",
+            Self::Usage => "usage",
+            Self::Audit => "audit",
+            Self::Database => "database",
             Self::Doctor => "doctor",
             Self::Health => "health",
         }
@@ -128,8 +139,9 @@ fn dispatch(command: Command, args: Args) -> Result<ExitCode, Failure> {
         .enable_all()
         .build()
         .map_err(|_| Failure::failed("the system gives this program no event loop"))?;
+    let trail = args.trail();
     runtime.block_on(async {
-        match command {
+        let outcome = match command {
             Command::Serve => unreachable!("it has been run above, on a runtime of its own"),
             Command::Create => issue::create(args).await,
             Command::Rotate => issue::rotate(args).await,
@@ -143,8 +155,13 @@ fn dispatch(command: Command, args: Args) -> Result<ExitCode, Failure> {
             Command::Refresh => service::refresh(args).await,
             Command::Health => service::health(args).await,
             Command::Verify => verify::verify(args).await,
+            Command::Usage => usage::usage(args).await,
+            Command::Audit => usage::audit(args).await,
+            Command::Database => usage::database_tables(args).await,
             Command::Doctor => doctor::doctor(args).await,
-        }
+        };
+        trail.finish().await;
+        outcome
     })
 }
 

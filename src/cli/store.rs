@@ -3,10 +3,11 @@
 use super::{
     args::Settings,
     failure::{Failure, unknown_key},
+    trail::Trail,
 };
 use crate::{
     clock::Clock,
-    config::StoreConfig,
+    config::{DatabasePlace, StoreConfig},
     core::{
         change::{Change, ChangeError},
         document::Document,
@@ -25,14 +26,19 @@ pub struct DocumentStore {
     pub envelope: Envelope,
     clock: Clock,
     allow_unconditional: bool,
+    /// Where changes are put down, and which database keeps them.
+    audit: Option<(Trail, DatabasePlace)>,
 }
 
 impl DocumentStore {
     pub async fn open(settings: &Settings) -> Result<Self, Failure> {
         let config = StoreConfig::from_lookup(&|name| settings.get(name))?;
-        Self::open_config(&config)
+        let place = DatabasePlace::from_lookup(&|name| settings.get(name))?;
+        let mut opened = Self::open_config(&config)
             .await
-            .map_err(|error| Failure::Failed(format!("{error}\n{}", advice(error))))
+            .map_err(|error| Failure::Failed(format!("{error}\n{}", advice(error))))?;
+        opened.audit = Some((settings.trail.clone(), place));
+        Ok(opened)
     }
 
     pub async fn open_config(config: &StoreConfig) -> Result<Self, StoreError> {
@@ -41,6 +47,7 @@ impl DocumentStore {
             envelope: Envelope::new(config.storage_secret.as_ref()),
             clock: Clock::default(),
             allow_unconditional: config.allow_unconditional_writes,
+            audit: None,
         })
     }
 
@@ -54,15 +61,18 @@ impl DocumentStore {
     }
 
     pub async fn commit(&self, change: &Change) -> Result<Committed, Failure> {
-        commit::commit(
+        let outcome = commit::commit(
             &self.store,
             &self.envelope,
             change,
             &self.clock,
             self.allow_unconditional,
         )
-        .await
-        .map_err(|error| self.failure(&error, Some(change)))
+        .await;
+        if let Some((trail, place)) = &self.audit {
+            trail.add(place, change, outcome.as_ref().map(drop), self.now());
+        }
+        outcome.map_err(|error| self.failure(&error, Some(change)))
     }
 
     fn failure(&self, error: &CommitError, change: Option<&Change>) -> Failure {

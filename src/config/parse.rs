@@ -34,6 +34,13 @@ pub(super) fn poll_interval(text: &str) -> Option<Duration> {
     POLL_INTERVALS.contains(&interval).then_some(interval)
 }
 
+/// `90days`, `1y`, at least this long.
+pub(super) fn duration(text: &str, least: Duration) -> Option<Duration> {
+    humantime::parse_duration(text)
+        .ok()
+        .filter(|duration| *duration >= least)
+}
+
 /// `1048576`, `1024KiB`, `1MiB` or `1 GiB`.
 pub(super) fn size(text: &str) -> Option<usize> {
     const UNITS: [(&str, u32); 3] = [("KiB", 10), ("MiB", 20), ("GiB", 30)];

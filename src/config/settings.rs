@@ -1,6 +1,6 @@
 //! The table of all settings: name, default and meaning, as people read them.
 
-use super::{DEFAULT_DATA_DIR, DEFAULT_REFRESH_URL, DEFAULT_S3_KEY, DEFAULT_S3_REGION};
+use super::{DEFAULT_DATA_DIR, DEFAULT_REFRESH_URL, DEFAULT_S3_KEY, DEFAULT_S3_REGION, database};
 
 /// One line of the table of settings.
 #[derive(Clone, Copy, Debug)]
@@ -11,7 +11,7 @@ pub struct Setting {
     pub meaning: &'static str,
 }
 
-const fn setting(name: &'static str, default: &'static str, meaning: &'static str) -> Setting {
+pub(super) const fn setting(name: &'static str, default: &'static str, meaning: &'static str) -> Setting {
     Setting { name, default, meaning }
 }
 
@@ -67,6 +67,9 @@ pub const SETTINGS: &[Setting] = &[
         "30days",
         "a key that expired this long ago is marked inactive; off leaves it",
     ),
+    database::SETTINGS[0],
+    database::SETTINGS[1],
+    database::SETTINGS[2],
     setting("HEALTH_OPAQUE", "false", "/health shows no number of keys"),
     setting(
         "TRUSTED_PROXIES",

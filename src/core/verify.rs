@@ -64,7 +64,7 @@ impl Refusal {
 /// Everything that record, request and time decide. Only the holder of a genuine secret ever sees a refusal other than
 /// `Invalid`.
 pub fn verify<'a>(index: &'a Index, presented: &str, asked: &Asked<'_>, now: Timestamp) -> Result<Good<'a>, Refusal> {
-    let entry = find(index, presented, now).ok_or(Refusal::Invalid)?;
+    let entry = holder(index, presented, now).ok_or(Refusal::Invalid)?;
     if entry.revoked {
         Err(Refusal::Revoked)
     } else if entry.has_expired(now) {
@@ -78,8 +78,8 @@ pub fn verify<'a>(index: &'a Index, presented: &str, asked: &Asked<'_>, now: Tim
     }
 }
 
-/// A secret that was replaced is as good as unknown when its time is over.
-fn find<'a>(index: &'a Index, presented: &str, now: Timestamp) -> Option<Entry<'a>> {
+/// Whose secret it is, good or not. One that was replaced is as good as unknown when its time is over.
+pub fn holder<'a>(index: &'a Index, presented: &str, now: Timestamp) -> Option<Entry<'a>> {
     let entry = index.find(&Digest::of(presented))?;
     entry.previous_until.is_none_or(|until| now < until).then_some(entry)
 }

@@ -37,6 +37,7 @@ use crate::{
     limiter::Limits,
     loader::{Reader, Refresher},
     telemetry::Telemetry,
+    usage::Usage,
 };
 use connection::Connection;
 use local::Caller;
@@ -49,6 +50,7 @@ pub struct App {
     pub limits: Limits,
     pub telemetry: Telemetry,
     pub clock: Arc<Clock>,
+    pub usage: Usage,
     pub health_opaque: bool,
     /// This machine's name, by which a `Host` header may call it.
     pub hostname: String,
@@ -66,7 +68,7 @@ impl App {
         limits: Limits,
         telemetry: Telemetry,
         clock: Arc<Clock>,
-        health_opaque: bool,
+        usage: Usage,
         hostname: String,
     ) -> Self {
         Self {
@@ -75,12 +77,19 @@ impl App {
             limits,
             telemetry,
             clock,
-            health_opaque,
+            usage,
+            health_opaque: false,
             hostname,
             proxies: TrustedProxies::default(),
             authz_query_key: false,
             draining: AtomicBool::new(false),
         }
+    }
+
+    /// The same, whose `/health` shows no number of keys.
+    #[must_use]
+    pub fn opaque(self, health_opaque: bool) -> Self {
+        Self { health_opaque, ..self }
     }
 
     /// The same with these proxies in front of it.

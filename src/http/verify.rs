@@ -25,10 +25,12 @@ use crate::{
     core::{
         request::{Malformed, VerifyRequest},
         secret::shown_prefix,
+        time::Timestamp,
         verify::{self, Asked, Finding, Good, Outcome},
     },
     loader::Loaded,
     telemetry::{Telemetry, events::RequestInfo},
+    usage::Seen,
 };
 
 /// The routes answered here.
@@ -48,13 +50,34 @@ impl Form {
             _ => None,
         }
     }
+
+    const fn route(self) -> Route {
+        match self {
+            Self::Single => Route::Verify,
+            Self::Batch => Route::Batch,
+            Self::Validate => Route::Validate,
+        }
+    }
 }
 
 /// Where a key was presented: each has metrics of its own, and log lines that say so.
 #[derive(Clone, Copy)]
 pub enum Route {
     Verify,
+    Batch,
+    Validate,
     Authz,
+}
+
+impl Route {
+    const fn path(self) -> &'static str {
+        match self {
+            Self::Verify => "/verify",
+            Self::Batch => "/verify/batch",
+            Self::Validate => "/api/v1/keys/validate",
+            Self::Authz => "/authz",
+        }
+    }
 }
 
 /// A presented key, and what it is asked to be good for.
@@ -72,9 +95,9 @@ pub struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    fn of(request: &'a VerifyRequest<'_>, peer: IpAddr) -> Self {
+    fn of(request: &'a VerifyRequest<'_>, route: Route, peer: IpAddr) -> Self {
         Self {
-            route: Route::Verify,
+            route,
             api_key: &request.api_key,
             asked: &request.asked,
             guesser: peer,
@@ -94,7 +117,8 @@ pub(crate) async fn decide<'a, 'r>(
     caller: impl FnOnce() -> RequestInfo<'r>,
     began: Instant,
 ) -> Decided<'a> {
-    let decided = match verify::verify(&loaded.index, question.api_key, question.asked, app.clock.now()) {
+    let now = app.clock.now();
+    let decided = match verify::verify(&loaded.index, question.api_key, question.asked, now) {
         Ok(key) => match key.policy.filter(|policy| !policy.limits.is_empty()) {
             Some(policy) => {
                 let charged = limits::charge(app, key.id, &policy.limits(), question.cost).await;
@@ -113,8 +137,42 @@ pub(crate) async fn decide<'a, 'r>(
             }
         }
     };
-    tell(&app.telemetry, question, caller, &decided.verdict, began.elapsed());
+    let took = began.elapsed();
+    tell(&app.telemetry, question, caller, &decided.verdict, took);
+    if let Some(key_id) = whose(loaded, question, &decided.verdict, now) {
+        app.usage.count(&Seen {
+            key_id,
+            endpoint: question.endpoint.unwrap_or(question.route.path()),
+            status: status(&decided.verdict),
+            took,
+            at: now,
+        });
+    }
     decided
+}
+
+/// Of the statuses with which routes answer, the class is what is counted.
+const fn status(verdict: &Result<Good<'_>, verify::Refusal>) -> u16 {
+    match verdict {
+        Ok(_) => 200,
+        Err(verify::Refusal::RateLimited) => 429,
+        Err(_) => 403,
+    }
+}
+
+/// The key whose use it was. One that was refused is looked up once more, as such refusals are rare; an unknown
+/// secret is nobody's.
+fn whose<'a>(
+    loaded: &'a Loaded,
+    question: &Question<'_>,
+    verdict: &Result<Good<'a>, verify::Refusal>,
+    now: Timestamp,
+) -> Option<&'a str> {
+    match verdict {
+        Ok(key) => Some(key.id),
+        Err(verify::Refusal::Invalid) => None,
+        Err(_) => verify::holder(&loaded.index, question.api_key, now).map(|key| key.id),
+    }
 }
 
 /// A verdict, and what its caller is told of limits.
@@ -141,11 +199,11 @@ fn tell<'r>(
 ) {
     let client_ip = question.asked.client_ip;
     match (question.route, verdict) {
-        (Route::Verify, Ok(key)) => {
+        (Route::Verify | Route::Batch | Route::Validate, Ok(key)) => {
             telemetry.verification_success(caller, key.id, key.name);
             telemetry.metrics.verify_success(took);
         }
-        (Route::Verify, Err(refusal)) => {
+        (Route::Verify | Route::Batch | Route::Validate, Err(refusal)) => {
             telemetry.verification_failed(caller, shown_prefix(question.api_key), refusal.code());
             telemetry.metrics.verify_failed(took);
         }
@@ -167,6 +225,7 @@ pub async fn answer(connection: &Connection, request: Request<Incoming>, form: F
             let sender = Sender {
                 connection,
                 headers: &head.headers,
+                route: form.route(),
                 began: Instant::now(),
             };
             match form {
@@ -187,6 +246,7 @@ pub async fn answer(connection: &Connection, request: Request<Incoming>, form: F
 struct Sender<'a> {
     connection: &'a Connection,
     headers: &'a HeaderMap,
+    route: Route,
     began: Instant,
 }
 
@@ -218,7 +278,7 @@ impl Sender<'_> {
     async fn decide<'l>(&self, loaded: &'l Loaded, request: &VerifyRequest<'_>, began: Instant) -> Decided<'l> {
         let worker = &self.connection.worker;
         let caller = || identity::request_info(self.headers, &worker.request_ids);
-        let question = Question::of(request, self.connection.peer.ip());
+        let question = Question::of(request, self.route, self.connection.peer.ip());
         decide(&worker.app, loaded, &question, caller, began).await
     }
 

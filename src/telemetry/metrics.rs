@@ -4,21 +4,20 @@
 //! an unbiased sample of 64 is kept, and its `…_count`, `…_sum_us` and `…_max` stay exact.
 
 mod interval;
+mod shard;
 mod timer;
 
 use std::{
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
 pub use self::{interval::Interval, timer::SAMPLE};
 use self::{
     interval::METRICS_DROPPED,
+    shard::{SHARDS, Shard, mine, take_counts},
     timer::{Taken, Timer, joined},
 };
-
-/// Threads spread over this many copies of the hot metrics, so that they do not fight for one cache line.
-const SHARDS: usize = 16;
 
 /// A gauge that nobody has set yet is not sent.
 const UNSET: u64 = u64::MAX;
@@ -45,6 +44,11 @@ pub struct Metrics {
     ratelimit_forgotten: AtomicU64,
     log_dropped: AtomicU64,
     lines_dropped: AtomicU64,
+    usage_written: AtomicU64,
+    usage_dropped: AtomicU64,
+    usage_failed: AtomicU64,
+    audit_dropped: AtomicU64,
+    usage_pending: AtomicU64,
     keys_count: AtomicU64,
     document_age_ms: AtomicU64,
     connections_open: AtomicU64,
@@ -191,6 +195,31 @@ impl Metrics {
     pub fn metrics_dropped(&self, lines: u64) {
         self.lines_dropped.fetch_add(lines, Relaxed);
     }
+
+    /// Verifies whose count is in the database.
+    pub fn usage_written(&self, verifies: u64) {
+        self.usage_written.fetch_add(verifies, Relaxed);
+    }
+
+    /// Verifies whose count never reached the database.
+    pub fn usage_dropped(&self, verifies: u64) {
+        self.usage_dropped.fetch_add(verifies, Relaxed);
+    }
+
+    /// The database did not do what it was asked for.
+    pub fn usage_failed(&self) {
+        self.usage_failed.fetch_add(1, Relaxed);
+    }
+
+    /// How many rows wait for the database.
+    pub fn usage_pending(&self, rows: usize) {
+        self.usage_pending.store(rows as u64, Relaxed);
+    }
+
+    /// Changes of keys that never reached the database.
+    pub fn audit_dropped(&self, entries: u64) {
+        self.audit_dropped.fetch_add(entries, Relaxed);
+    }
 }
 
 /// All names, below the configured prefix. Taking moves the value out; nothing added meanwhile is lost.
@@ -223,7 +252,7 @@ impl Metrics {
             .take_counters(&Durations::default())
             .into_iter()
             .map(|(name, _)| name);
-        let gauges = none.gauges().map(|(name, _)| name);
+        let gauges = none.gauges().into_iter().map(|(name, _)| name);
         let timers = Durations::default().into_timers().into_iter().map(|(name, _)| name);
         counters.chain(gauges).chain(timers).collect()
     }
@@ -266,21 +295,26 @@ impl Metrics {
             ("ratelimit.forgotten", taken(&self.ratelimit_forgotten)),
             ("log.dropped", taken(&self.log_dropped)),
             (METRICS_DROPPED, taken(&self.lines_dropped)),
+            ("usage.written", taken(&self.usage_written)),
+            ("usage.dropped", taken(&self.usage_dropped)),
+            ("usage.failed", taken(&self.usage_failed)),
+            ("audit.dropped", taken(&self.audit_dropped)),
         ]
     }
 
-    fn gauges(&self) -> [(&'static str, Option<f64>); 4] {
+    fn gauges(&self) -> Vec<(&'static str, Option<f64>)> {
         let age = set(&self.document_age_ms).map(|millis| Duration::from_millis(millis).as_secs_f64());
         #[expect(
             clippy::cast_precision_loss,
             reason = "a number of keys or connections is far below 2^52"
         )]
         let whole = |gauge: &AtomicU64| set(gauge).map(|value| value as f64);
-        [
+        vec![
             ("keys.count", whole(&self.keys_count)),
             ("document.age_seconds", age),
             ("connections.open", whole(&self.connections_open)),
             ("ratelimit.degraded", whole(&self.ratelimit_degraded)),
+            ("usage.pending", whole(&self.usage_pending)),
         ]
     }
 
@@ -293,23 +327,6 @@ impl Metrics {
             startup: self.startup_duration.take(),
         }
     }
-}
-
-/// This thread's copy.
-fn mine(shards: &[Shard; SHARDS]) -> &Shard {
-    static NEXT: AtomicUsize = AtomicUsize::new(0);
-    thread_local! {
-        static MINE: usize = NEXT.fetch_add(1, Relaxed) % SHARDS;
-    }
-    &shards[MINE.with(|mine| *mine)]
-}
-
-/// What all copies counted: success, failed, malformed, and all of them with what could not be answered.
-fn take_counts(shards: &[Shard; SHARDS]) -> [u64; 4] {
-    let sum = |which: fn(&Shard) -> &AtomicU64| shards.iter().map(|shard| taken(which(shard))).sum::<u64>();
-    let [success, failed] = [sum(|s| &s.success), sum(|s| &s.failed)];
-    let [malformed, unavailable] = [sum(|s| &s.malformed), sum(|s| &s.unavailable)];
-    [success, failed, malformed, success + failed + malformed + unavailable]
 }
 
 /// What the timers held.
@@ -333,28 +350,6 @@ impl Durations {
             ("refresh.duration_max", self.refresh.slowest.into_iter().collect()),
             ("startup.duration", self.startup.sample),
         ]
-    }
-}
-
-/// What the threads of one shard counted. Aligned to two cache lines, as processors fetch them in pairs.
-#[repr(align(128))]
-struct Shard {
-    success: AtomicU64,
-    failed: AtomicU64,
-    malformed: AtomicU64,
-    unavailable: AtomicU64,
-    duration: Timer,
-}
-
-impl Shard {
-    const fn new() -> Self {
-        Self {
-            success: AtomicU64::new(0),
-            failed: AtomicU64::new(0),
-            malformed: AtomicU64::new(0),
-            unavailable: AtomicU64::new(0),
-            duration: Timer::new(),
-        }
     }
 }
 
@@ -382,6 +377,11 @@ impl Default for Metrics {
             ratelimit_forgotten: AtomicU64::new(0),
             log_dropped: AtomicU64::new(0),
             lines_dropped: AtomicU64::new(0),
+            usage_written: AtomicU64::new(0),
+            usage_dropped: AtomicU64::new(0),
+            usage_failed: AtomicU64::new(0),
+            audit_dropped: AtomicU64::new(0),
+            usage_pending: AtomicU64::new(UNSET),
             keys_count: AtomicU64::new(UNSET),
             document_age_ms: AtomicU64::new(UNSET),
             connections_open: AtomicU64::new(UNSET),

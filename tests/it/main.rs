@@ -26,4 +26,6 @@ mod python;
 mod store;
 mod telemetry;
 mod tidy;
+mod usage;
+mod usage_faults;
 mod writers;

@@ -19,11 +19,21 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         "loader",
         &["core", "clock", "envelope", "loader", "snapshot", "store", "telemetry"],
     ),
-    ("expiry", &["core", "clock", "envelope", "loader", "store"]),
+    ("expiry", &["core", "clock", "envelope", "loader", "store", "usage"]),
     ("limiter", &["core", "limiter", "telemetry"]),
+    ("usage", &["core", "clock", "config", "durable", "telemetry", "usage"]),
     (
         "http",
-        &["core", "clock", "config", "http", "limiter", "loader", "telemetry"],
+        &[
+            "core",
+            "clock",
+            "config",
+            "http",
+            "limiter",
+            "loader",
+            "telemetry",
+            "usage",
+        ],
     ),
     (
         "server",
@@ -40,6 +50,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "snapshot",
             "store",
             "telemetry",
+            "usage",
         ],
     ),
 ];
@@ -59,6 +70,17 @@ fn rooms_import_only_what_lies_below_them() {
                 "{}: {room} must not know {imported}",
                 path.display()
             );
+        }
+    }
+}
+
+#[test]
+fn the_path_of_a_request_does_not_know_the_database() {
+    for (path, text) in sources().into_iter().filter(|(path, _)| room(path) == "http") {
+        for (number, line) in code_lines(&text) {
+            for word in ["sqlx", "usage::sql", "usage::schema"] {
+                assert!(!line.contains(word), "{}:{number}: {word}", path.display());
+            }
         }
     }
 }
@@ -182,6 +204,12 @@ fn every_setting_event_metric_route_and_reason_is_in_usage() {
     }
     for trouble in heare_auth::limiter::redis::Trouble::ALL {
         expect("trouble", trouble.word());
+    }
+    for error in heare_auth::usage::sql::DatabaseError::ALL {
+        expect("error", error.word());
+    }
+    for action in heare_auth::usage::Action::ALL {
+        expect("action", action.word());
     }
     for reason in heare_auth::http::local::NotLocal::ALL {
         expect("reason of a rejection", reason.word());

@@ -1,6 +1,6 @@
 //! How a verdict came about, for operators: every check in its order, with its outcome.
 
-use super::{Asked, find};
+use super::{Asked, holder};
 use crate::core::{
     index::{Entry, Index},
     time::Timestamp,
@@ -80,7 +80,7 @@ pub fn explain(
     limits: Outcome,
     now: Timestamp,
 ) -> Option<Vec<Finding>> {
-    let entry = find(index, presented, now)?;
+    let entry = holder(index, presented, now)?;
     let is_owned = entry.policy.is_some_and(|policy| policy.user_id.is_some());
     let findings = Check::ALL.map(|check| Finding {
         check,

@@ -228,7 +228,9 @@ fn the_doctor_finds_nothing_wrong_with_a_service_that_runs() {
     );
     let doctor = Said::from(service.cli(&["doctor", "--json", "--write"])).done().json();
     assert_eq!(doctor["ok"], true);
-    let names = ["settings", "store", "document", "writes", "health", "ready", "refresh"];
+    let names = [
+        "settings", "store", "document", "writes", "health", "ready", "refresh", "database",
+    ];
     assert_eq!(statuses(&doctor), names.map(|name| (name, "ok")));
 }
 
@@ -249,6 +251,7 @@ fn the_doctor_names_what_is_wrong_and_what_to_do() {
         ("record", "warning"),
         ("plaintext", "warning"),
         ("health", "failed"),
+        ("database", "ok"),
     ];
     assert_eq!(statuses(&doctor), expected);
     assert_eq!(doctor["checks"][0]["message"], "PORT must be a number from 0 to 65535");

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use super::{create, run};
 use crate::support::service::Settings;
 
-const COMMANDS: [&str; 14] = [
+const COMMANDS: [&str; 17] = [
     "serve",
     "create",
     "list",
@@ -18,6 +18,9 @@ const COMMANDS: [&str; 14] = [
     "refresh",
     "migrate",
     "verify",
+    "usage",
+    "audit",
+    "database",
     "doctor",
     "health",
 ];

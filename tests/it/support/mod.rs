@@ -12,12 +12,14 @@ pub mod flood;
 pub mod http_client;
 pub mod nginx;
 pub mod ports;
+pub mod postgres;
 pub mod python;
 pub mod redis;
 pub mod seaweed;
 pub mod server_in_process;
 pub mod service;
 pub mod settings;
+pub mod sqlite;
 pub mod stored_object;
 
 use std::{

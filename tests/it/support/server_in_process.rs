@@ -10,7 +10,7 @@ use std::{
 };
 
 use heare_auth::{
-    config::{Config, LimitConfig, Location, LogLevel, StoreConfig},
+    config::{Config, DatabasePlace, LimitConfig, Location, LogLevel, StoreConfig, UsageConfig},
     core::network::chain::TrustedProxies,
     http::deadlines::Deadlines,
     server::{self, Options, Running, StartError},
@@ -212,6 +212,11 @@ fn config(directory: &TempDir, setup: &Setup) -> Config {
             guess_limit: None,
         },
         bridge: None,
+        usage: UsageConfig {
+            database: DatabasePlace::Off,
+            usage_retention: Duration::from_hours(24),
+            audit_retention: Duration::from_hours(24),
+        },
     }
 }
 

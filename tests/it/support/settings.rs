@@ -22,6 +22,7 @@ use tempfile::TempDir;
 pub struct Settings {
     home: Arc<TempDir>,
     variables: BTreeMap<String, String>,
+    ignored_signal: Option<&'static str>,
 }
 
 impl Settings {
@@ -31,6 +32,7 @@ impl Settings {
         let settings = Self {
             home,
             variables: BTreeMap::new(),
+            ignored_signal: None,
         };
         let data = settings.data_dir();
         settings
@@ -41,6 +43,16 @@ impl Settings {
 
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {
         self.variables.insert(name.to_owned(), value.into());
+        self
+    }
+
+    pub fn get(&self, name: &str) -> Option<String> {
+        self.variables.get(name).cloned()
+    }
+
+    /// The process is started with this signal ignored, such as `XFSZ`.
+    pub fn ignoring(mut self, signal: &'static str) -> Self {
+        self.ignored_signal = Some(signal);
         self
     }
 
@@ -80,7 +92,15 @@ impl Settings {
 
     /// The binary with these settings and arguments, not yet started.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_heare-auth"));
+        let binary = env!("CARGO_BIN_EXE_heare-auth");
+        let mut command = match self.ignored_signal {
+            Some(signal) => {
+                let mut command = Command::new("env");
+                command.arg(format!("--ignore-signal={signal}")).arg(binary);
+                command
+            }
+            None => Command::new(binary),
+        };
         command
             .args(arguments)
             .env_clear()

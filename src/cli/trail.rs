@@ -1,0 +1,96 @@
+//! Puts the changes that commands make into the audit log. It is written beside the command, and only warns when it
+//! cannot be: the change itself is made.
+
+use std::{
+    env,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+use tokio::{task::JoinHandle, time::timeout};
+
+use super::output;
+use crate::{
+    config::DatabasePlace,
+    core::{change::Change, time::Timestamp},
+    store::commit::CommitError,
+    usage::{
+        Action, AuditEntry, AuditRow,
+        audit::{self, AuditIds, Logged},
+        sql::{Access, Database, DatabaseError},
+    },
+};
+
+/// How long the database may hold up the end of a command.
+const PATIENCE: Duration = Duration::from_secs(3);
+
+/// The rows that are on their way. Cloning is cheap.
+#[derive(Clone, Default)]
+pub struct Trail(Arc<Mutex<Vec<Writing>>>);
+
+type Writing = JoinHandle<Result<(), DatabaseError>>;
+
+impl Trail {
+    /// Begins to write the row of a change that was made, or was not.
+    pub fn add(&self, place: &DatabasePlace, change: &Change, outcome: Result<(), &CommitError>, when: Timestamp) {
+        let entry = AuditEntry {
+            who: format!("cli:{}", user()),
+            what: Action::of(change),
+            key_id: change.key_id().map(ToOwned::to_owned),
+            from: gethostname::gethostname().to_string_lossy().into_owned(),
+            when,
+            result: match outcome {
+                Ok(()) => "ok".to_owned(),
+                Err(error) => error.to_string(),
+            },
+            request_id: None,
+        };
+        let row = AuditRow::new(&entry, &AuditIds::new(rand::random()));
+        let place = place.clone();
+        let writing = tokio::spawn(async move {
+            timeout(PATIENCE, write(&place, &row))
+                .await
+                .unwrap_or(Err(DatabaseError::Timeout))
+        });
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).push(writing);
+    }
+
+    /// To be awaited before the command ends.
+    pub async fn finish(&self) {
+        let writings = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
+        for writing in writings {
+            if let Ok(Err(error)) = writing.await {
+                output::note(&format!(
+                    "⚠️  Warning: this is not in the audit log: {error}\n   Check DATABASE_URL with 'heare-auth doctor'.\n"
+                ));
+            }
+        }
+    }
+}
+
+async fn write(place: &DatabasePlace, row: &AuditRow) -> Result<(), DatabaseError> {
+    let Some(database) = Database::new(place) else {
+        return Ok(());
+    };
+    let access = match place {
+        DatabasePlace::Sqlite { implied: true, .. } => Access::Existing,
+        _ => Access::Create,
+    };
+    let mut connection = match database.open(access).await {
+        // Whoever changes keys in a bucket from a machine of their own has no use for a database there.
+        Err(DatabaseError::Missing) => return Ok(()),
+        opened => opened?,
+    };
+    audit::insert(&mut connection, row, Logged::ByService).await?;
+    connection.close().await;
+    Ok(())
+}
+
+/// Who sits at the terminal, as far as the shell says.
+fn user() -> String {
+    let named = |name: &str| env::var(name).ok().filter(|user| !user.is_empty());
+    ["SUDO_USER", "USER", "LOGNAME"]
+        .into_iter()
+        .find_map(named)
+        .unwrap_or_else(|| "unknown".to_owned())
+}

@@ -1,0 +1,284 @@
+//! `usage`, `audit` and `database`: what the database holds, read by the service's own settings.
+
+use std::{fmt::Write as _, process::ExitCode, time::Duration};
+
+use serde::Serialize;
+use tokio::time::timeout;
+
+use super::{
+    args::{Args, Settings},
+    failure::Failure,
+    output::{self, shown},
+};
+use crate::{
+    clock::Clock,
+    config::DatabasePlace,
+    usage::{
+        AuditFilter, AuditPage, KeyUsage, MAX_HOURS, MAX_PAGE, Summary, audit, query,
+        query::{EndpointUsage, HourUsage, Totals},
+        schema,
+        sql::{Access, Connection, Database, DatabaseError},
+    },
+};
+
+const PATIENCE: Duration = Duration::from_secs(30);
+const WIDTH: usize = 80;
+
+/// `database --json`.
+#[derive(Serialize)]
+struct Tables {
+    database: String,
+    version: i64,
+    latest: i64,
+}
+
+pub async fn usage(mut args: Args) -> Result<ExitCode, Failure> {
+    let json = args.contains("--json");
+    let hours = number(args.option("--hours")?, "--hours", 24, MAX_HOURS)?;
+    let key_id = args.optional_key_id()?;
+    let database = database(&args.settings()?)?;
+    let now = Clock::default().now();
+    let text = if let Some(key_id) = key_id {
+        let found = ask(&database, async |c| query::of_key(c, &key_id, hours, now).await).await?;
+        if json {
+            output::json_line(&found)
+        } else {
+            key_text(&found)
+        }
+    } else {
+        let found = ask(&database, async |c| query::summary(c, hours, now).await).await?;
+        if json {
+            output::json_line(&found)
+        } else {
+            summary_text(&found)
+        }
+    };
+    output::answer(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub async fn audit(mut args: Args) -> Result<ExitCode, Failure> {
+    let json = args.contains("--json");
+    let limit = number(args.option("--limit")?, "--limit", 50, MAX_PAGE)?;
+    let before = args.option("--before")?;
+    let filter = AuditFilter {
+        key_id: args.option("--key-id")?,
+        who: args.option("--who")?,
+        what: args.option("--what")?,
+    };
+    let database = database(&args.settings()?)?;
+    let page = ask(&database, async |c| {
+        audit::page(c, &filter, before.as_deref(), limit).await
+    })
+    .await?;
+    output::answer(&if json {
+        output::json_line(&page)
+    } else {
+        audit_text(&page)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `database status`, `database up`, `database down --yes`.
+pub async fn database_tables(mut args: Args) -> Result<ExitCode, Failure> {
+    let json = args.contains("--json");
+    let yes = args.contains_either("-y", "--yes");
+    let action = args.word("ACTION", &["status", "up", "down"])?;
+    let database = database(&args.settings()?)?;
+    if action == "down" && !yes {
+        return Err(Failure::usage(
+            "'database down' removes all use and the whole audit log; say --yes",
+        ));
+    }
+    let access = if action == "up" {
+        Access::Create
+    } else {
+        Access::Existing
+    };
+    let work = async {
+        let mut connection = database.open_as_it_is(access).await?;
+        match action {
+            "up" => schema::up(&mut connection).await?,
+            "down" => schema::down(&mut connection, 0).await?,
+            _ => {}
+        }
+        let version = schema::version(&mut connection).await?;
+        connection.close().await;
+        Ok(version)
+    };
+    let version = in_time(&database, work).await?;
+    let tables = Tables {
+        database: database.location(),
+        version,
+        latest: schema::LATEST,
+    };
+    output::answer(&if json {
+        output::json_line(&tables)
+    } else {
+        format!("{}: version {version} of {}\n", shown(&tables.database), tables.latest)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// What an operator can do about a database that does not answer.
+pub const fn advice(error: DatabaseError) -> &'static str {
+    match error {
+        DatabaseError::Unreachable | DatabaseError::Timeout => "Check DATABASE_URL, the network and the database.",
+        DatabaseError::Refused => "Check user, password and database in DATABASE_URL, and what that user may do.",
+        DatabaseError::Locked => "See who holds it, such as another program that has the file open.",
+        DatabaseError::Full => "Make room for it, or set a shorter USAGE_RETENTION.",
+        DatabaseError::ReadOnly => "Check DATA_DIR or the path in DATABASE_URL: the service has to write there.",
+        DatabaseError::Missing => "The service makes it when it starts.",
+        DatabaseError::Failed => "The database's own log says more; 'heare-auth database status' shows the tables.",
+    }
+}
+
+fn database(settings: &Settings) -> Result<Database, Failure> {
+    let place = DatabasePlace::from_lookup(&|name| settings.get(name))?;
+    Database::new(&place).ok_or_else(|| Failure::failed("use is not recorded: DATABASE_URL is off"))
+}
+
+async fn ask<T>(
+    database: &Database,
+    question: impl AsyncFnOnce(&mut Connection) -> Result<T, DatabaseError>,
+) -> Result<T, Failure> {
+    let work = async {
+        let mut connection = database.open(Access::Existing).await?;
+        let answer = question(&mut connection).await?;
+        connection.close().await;
+        Ok(answer)
+    };
+    in_time(database, work).await
+}
+
+async fn in_time<T>(database: &Database, work: impl Future<Output = Result<T, DatabaseError>>) -> Result<T, Failure> {
+    let done = timeout(PATIENCE, work).await.unwrap_or(Err(DatabaseError::Timeout));
+    done.map_err(|error| Failure::Failed(format!("{error} ({})\n{}", shown(&database.location()), advice(error))))
+}
+
+fn number(text: Option<String>, flag: &str, default: u32, most: u32) -> Result<u32, Failure> {
+    let Some(text) = text else {
+        return Ok(default);
+    };
+    let number = text.parse().ok().filter(|number| (1..=most).contains(number));
+    number.ok_or_else(|| Failure::Usage(format!("{flag} must be a number from 1 to {most}")))
+}
+
+fn key_text(found: &KeyUsage) -> String {
+    let mut text = format!("Usage of {}, last {} hours\n", shown(&found.key_id), found.usage.hours);
+    push_totals(&mut text, &found.usage);
+    let last_used = found.last_used_at.as_deref().unwrap_or("Never");
+    push(&mut text, "Last used", last_used);
+    push_endpoints(&mut text, &found.top_endpoints);
+    push_hours(&mut text, &found.by_hour);
+    text
+}
+
+fn summary_text(found: &Summary) -> String {
+    let mut text = format!("Usage of all keys, last {} hours\n", found.usage.hours);
+    push_totals(&mut text, &found.usage);
+    push(&mut text, "Keys used", &found.active_keys.to_string());
+    if !found.keys.is_empty() {
+        push_table(&mut text, "Key ID", "Requests");
+        for key in &found.keys {
+            push_row(
+                &mut text,
+                &key.key_id,
+                key.total_requests,
+                key.error_rate,
+                key.average_response_time_ms,
+            );
+        }
+    }
+    push_endpoints(&mut text, &found.top_endpoints);
+    push_hours(&mut text, &found.by_hour);
+    text
+}
+
+fn push_totals(text: &mut String, totals: &Totals) {
+    text.push_str(&"━".repeat(WIDTH));
+    text.push('\n');
+    push(text, "Requests", &totals.total_requests.to_string());
+    push(text, "Today", &totals.requests_today.to_string());
+    push(text, "This hour", &totals.requests_this_hour.to_string());
+    push(text, "Errors", &percent(totals.error_rate));
+    let times = format!(
+        "{:.3} ms on average, {:.3} ms at most",
+        totals.average_response_time_ms, totals.max_response_time_ms
+    );
+    push(text, "Took", &times);
+}
+
+fn push_endpoints(text: &mut String, endpoints: &[EndpointUsage]) {
+    if endpoints.is_empty() {
+        return;
+    }
+    push_table(text, "Endpoint", "Requests");
+    for endpoint in endpoints {
+        let average = endpoint.average_response_time_ms;
+        push_row(
+            text,
+            &endpoint.endpoint,
+            endpoint.requests,
+            endpoint.error_rate,
+            average,
+        );
+    }
+}
+
+fn push_hours(text: &mut String, hours: &[HourUsage]) {
+    if hours.is_empty() {
+        return;
+    }
+    writeln!(text, "\n{:<42}{:>12}{:>10}", "Hour", "Requests", "Errors").expect("a String takes everything");
+    for hour in hours {
+        writeln!(text, "{:<42}{:>12}{:>10}", hour.hour, hour.requests, hour.errors).expect("a String takes everything");
+    }
+}
+
+fn push(text: &mut String, label: &str, value: &str) {
+    writeln!(text, "{:<13}{value}", format!("{label}:")).expect("a String takes everything");
+}
+
+fn push_table(text: &mut String, first: &str, second: &str) {
+    writeln!(text, "\n{first:<42}{second:>12}{:>10}{:>14}", "Errors", "Average").expect("a String takes everything");
+}
+
+fn push_row(text: &mut String, name: &str, requests: u64, error_rate: f64, average_ms: f64) {
+    let average = format!("{average_ms:.3} ms");
+    writeln!(
+        text,
+        "{:<42}{requests:>12}{:>10}{average:>14}",
+        shown(name),
+        percent(error_rate)
+    )
+    .expect("a String takes everything");
+}
+
+fn percent(part: f64) -> String {
+    format!("{:.2} %", part * 100.0)
+}
+
+fn audit_text(page: &AuditPage) -> String {
+    if page.entries.is_empty() {
+        return "No changes found.\n".to_owned();
+    }
+    let mut text = format!("{:<22}{:<12}{:<26}{:<20}Result\n", "When", "What", "Key ID", "Who");
+    for entry in &page.entries {
+        let key_id = entry.key_id.as_deref().unwrap_or("-");
+        writeln!(
+            text,
+            "{:<22}{:<12}{:<26}{:<20}{}",
+            entry.when.to_string(),
+            shown(&entry.what),
+            shown(key_id),
+            shown(&entry.who),
+            shown(&entry.result)
+        )
+        .expect("a String takes everything");
+    }
+    if let Some(next) = &page.next {
+        writeln!(text, "\nOlder ones: heare-auth audit --before {next}").expect("a String takes everything");
+    }
+    text
+}
