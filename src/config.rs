@@ -4,6 +4,7 @@
 mod database;
 mod keys;
 mod limits;
+mod management;
 mod parse;
 mod paths;
 mod settings;
@@ -19,6 +20,7 @@ use std::{
 pub use self::{
     keys::key_prefixes,
     limits::LimitConfig,
+    management::{ManagementConfig, Origins},
     settings::{SETTINGS, Setting},
 };
 use crate::core::{id::Prefixes, network::chain::TrustedProxies, secret::Secret};
@@ -60,6 +62,7 @@ pub struct Config {
     pub log_level: LogLevel,
     pub limits: LimitConfig,
     pub bridge: Option<BridgeConfig>,
+    pub management: ManagementConfig,
     pub usage: UsageConfig,
 }
 
@@ -166,6 +169,7 @@ impl Config {
                 .unwrap_or(LogLevel::Info),
             limits: LimitConfig::from_lookup(lookup)?,
             bridge: BridgeConfig::from_lookup(lookup)?,
+            management: ManagementConfig::from_values(&values)?,
             usage: UsageConfig::from_lookup(lookup)?,
         })
     }

@@ -58,17 +58,27 @@ impl Envelope {
         let Some(fernet) = &self.fernet else {
             return document;
         };
-        let now = u64::try_from(Clock::wall_micros() / 1_000_000).unwrap_or_default();
-        let token = fernet.encrypt_at_time(&document, now);
+        let token = token(fernet, &document);
         // The plain document is the larger part of what memory holds here.
         drop(document);
         [HEADER, token.as_bytes()].concat()
+    }
+
+    /// For a text that must not be kept in any other form: nothing when there is no storage secret.
+    pub fn seal_only(&self, text: &[u8]) -> Option<Vec<u8>> {
+        let token = token(self.fernet.as_ref()?, text);
+        Some([HEADER, token.as_bytes()].concat())
     }
 
     /// Whether what this envelope writes is encrypted.
     pub fn seals(&self) -> bool {
         self.fernet.is_some()
     }
+}
+
+fn token(fernet: &Fernet, text: &[u8]) -> String {
+    let now = u64::try_from(Clock::wall_micros() / 1_000_000).unwrap_or_default();
+    fernet.encrypt_at_time(text, now)
 }
 
 fn fernet(storage_secret: &Secret) -> Fernet {

@@ -17,6 +17,7 @@ pub mod store;
 pub mod telemetry;
 pub mod usage;
 
+pub mod catalogue;
 pub mod http;
 pub mod server;
 

@@ -3,10 +3,11 @@
 use std::{
     io,
     net::SocketAddr,
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
+use rand::{TryRng, rngs::SysRng};
 use tokio::{
     net::TcpListener,
     sync::{mpsc, watch},
@@ -15,6 +16,7 @@ use tokio::{
 };
 
 use crate::{
+    catalogue::Catalogue,
     clock::Clock,
     config::{Config, LimitConfig},
     core::secret::Secret,
@@ -24,6 +26,7 @@ use crate::{
         App, Face,
         deadlines::Deadlines,
         identity::RequestIds,
+        keys::{Management, https},
         listen::{self, Listener},
         routes,
         slots::Slots,
@@ -232,12 +235,51 @@ fn wire(config: &Config, store: Store, limits: Limits, telemetry: &Telemetry) ->
         poll_interval: config.poll_interval,
         strict_generation: config.strict_generation,
     };
-    let (loader, refresher, reader) = loader(store, envelope, snapshot, options, clock.clone(), telemetry.clone());
+    let store = Arc::new(store);
+    let (loader, refresher, reader) = loader(
+        Arc::clone(&store),
+        envelope.clone(),
+        snapshot,
+        options,
+        clock.clone(),
+        telemetry.clone(),
+    );
+    let catalogue = Catalogue::new(
+        store,
+        envelope,
+        clock.clone(),
+        refresher.clone(),
+        config.store.allow_unconditional_writes,
+    );
+    let https = https::Rule {
+        allow_plain: config.management.allow_plain_http,
+        proxies: config.trusted_proxies.clone(),
+    };
     let usage = Usage::start(&config.usage, clock.clone(), telemetry.clone(), rand::random())?;
+    let management = Management::new(
+        catalogue,
+        https,
+        config.management.cors_origins.clone(),
+        config.key_prefixes.clone(),
+        usage.clone(),
+        clock.clone(),
+        fill,
+    );
     let hostname = gethostname::gethostname().to_string_lossy().into_owned();
-    let app = App::new(reader, refresher, limits, telemetry.clone(), clock, usage, hostname)
-        .opaque(config.health_opaque)
-        .behind(config.trusted_proxies.clone(), config.authz_query_key);
+    let app = App {
+        reader,
+        refresher,
+        limits,
+        telemetry: telemetry.clone(),
+        clock,
+        usage,
+        health_opaque: config.health_opaque,
+        hostname,
+        proxies: config.trusted_proxies.clone(),
+        authz_query_key: config.authz_query_key,
+        management,
+        draining: AtomicBool::new(false),
+    };
     Ok((loader, Arc::new(app)))
 }
 
@@ -256,6 +298,10 @@ async fn start_redis(url: &Secret, telemetry: &Telemetry) -> Result<Redis, Start
         variable: "REDIS_URL",
         problem: "is no URL of Redis",
     })
+}
+
+fn fill(bytes: &mut [u8]) -> bool {
+    SysRng.try_fill_bytes(bytes).is_ok()
 }
 
 /// Asked before the loader runs, so its first load is the answer. A snapshot may be in force before the store answers.

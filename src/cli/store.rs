@@ -87,15 +87,15 @@ impl DocumentStore {
             CommitError::Change(ChangeError::BadRecord) => {
                 format!("{error}\nLook at it with 'heare-auth list --detailed'.")
             }
-            CommitError::Change(ChangeError::NoOverlap | ChangeError::TooManySecrets | ChangeError::Changed) => {
-                error.to_string()
-            }
             CommitError::Store(store) => format!("{error} ({location})\n{}", advice(*store)),
             CommitError::Envelope(envelope) => format!("{error} ({location})\n{}", envelope_advice(*envelope)),
             CommitError::Document(_) => {
                 format!("{error} ({location})\nNothing was changed. Restore an earlier version of it.")
             }
-            CommitError::ConditionsIgnored => error.to_string(),
+            CommitError::Change(
+                ChangeError::NoOverlap | ChangeError::TooManySecrets | ChangeError::Changed | ChangeError::NotAllowed,
+            )
+            | CommitError::ConditionsIgnored => error.to_string(),
             CommitError::Unknown => format!("{error}\nLook with 'heare-auth list' before trying again."),
             CommitError::Contended => format!("{error}\nTry again."),
         })

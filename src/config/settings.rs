@@ -102,6 +102,16 @@ pub const SETTINGS: &[Setting] = &[
     setting("SECRET", "", "user name for the stats bridge when PROTOCOL is http"),
     setting("PREFIX", "heare-auth", "first part of every metric's name"),
     setting(
+        "CORS_ORIGINS",
+        "",
+        "origins of the web pages that may call the routes below /api/, separated by commas; * for all",
+    ),
+    setting(
+        "ALLOW_PLAIN_HTTP",
+        "false",
+        "key management over plain HTTP from other hosts, too",
+    ),
+    setting(
         "REFRESH_URL",
         DEFAULT_REFRESH_URL,
         "what the command line calls after a change",

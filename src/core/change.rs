@@ -93,6 +93,8 @@ pub enum ChangeError {
     DeadKey,
     #[error("the key's record was changed by somebody else in the meantime")]
     Changed,
+    #[error("whoever asks for the change may not make it")]
+    NotAllowed,
     #[error("the key's record is defective, or another one has the same id")]
     BadRecord,
     #[error("the key's secret is stored in a form that cannot stay good beside another one; rotate it without overlap")]

@@ -5,7 +5,7 @@ use std::{cell::RefCell, net::IpAddr};
 use bytes::{BufMut, BytesMut};
 use hyper::{
     HeaderMap,
-    header::{HeaderName, HeaderValue},
+    header::{HeaderName, HeaderValue, RETRY_AFTER},
 };
 
 use super::{
@@ -87,6 +87,16 @@ impl Charged {
             (None, _) => Outcome::NotSet,
             (Some(_), None) => Outcome::Passed,
             (Some(_), Some(_)) => Outcome::Failed,
+        }
+    }
+
+    /// As `tell`, for an answer that is headers already.
+    pub fn insert_into(self, headers: &mut HeaderMap) {
+        if let Some(limits) = self.headers {
+            limits.insert_into(headers);
+        }
+        if let Some(wait) = self.wait {
+            headers.insert(RETRY_AFTER, wait.into());
         }
     }
 

@@ -4,9 +4,11 @@
 pub mod authz;
 pub mod body;
 pub mod connection;
+pub mod cors;
 pub mod deadlines;
 pub mod health;
 pub mod identity;
+pub mod keys;
 pub mod limits;
 pub mod listen;
 pub mod local;
@@ -28,8 +30,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::Full;
-use hyper::{Method, Request, Response, Version, body::Body as _, body::Incoming};
+use http_body_util::{Empty, Full};
+use hyper::{Method, Request, Response, Version, body::Body as _, body::Incoming, header::ORIGIN};
 
 use crate::{
     clock::Clock,
@@ -40,6 +42,7 @@ use crate::{
     usage::Usage,
 };
 use connection::Connection;
+use keys::{Management, route::Place};
 use local::Caller;
 use reply::{Refusal, Reply};
 
@@ -58,50 +61,12 @@ pub struct App {
     pub proxies: TrustedProxies,
     /// Whether `/authz` takes a key from a query.
     pub authz_query_key: bool,
-    draining: AtomicBool,
+    pub management: Management,
+    /// Set once the service is to stop.
+    pub draining: AtomicBool,
 }
 
 impl App {
-    pub fn new(
-        reader: Reader,
-        refresher: Refresher,
-        limits: Limits,
-        telemetry: Telemetry,
-        clock: Arc<Clock>,
-        usage: Usage,
-        hostname: String,
-    ) -> Self {
-        Self {
-            reader,
-            refresher,
-            limits,
-            telemetry,
-            clock,
-            usage,
-            health_opaque: false,
-            hostname,
-            proxies: TrustedProxies::default(),
-            authz_query_key: false,
-            draining: AtomicBool::new(false),
-        }
-    }
-
-    /// The same, whose `/health` shows no number of keys.
-    #[must_use]
-    pub fn opaque(self, health_opaque: bool) -> Self {
-        Self { health_opaque, ..self }
-    }
-
-    /// The same with these proxies in front of it.
-    #[must_use]
-    pub fn behind(self, proxies: TrustedProxies, authz_query_key: bool) -> Self {
-        Self {
-            proxies,
-            authz_query_key,
-            ..self
-        }
-    }
-
     /// From now on `/ready` says that no new work should come here.
     pub fn drain(&self) {
         self.draining.store(true, Ordering::Relaxed);
@@ -125,18 +90,25 @@ pub async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let _open = connection.open_request(request.version());
-    if let Err(refusal) = screen::screen(&request) {
-        return Ok(refuse(&connection, &request, refusal));
+    if cors::covers(request.uri().path()) {
+        return Ok(answer_pages(&connection, request).await);
     }
+    Ok(match screen::screen(&request) {
+        Err(refusal) => refuse(&connection, &request, refusal),
+        Ok(()) => dispatch(&connection, request).await,
+    })
+}
+
+async fn dispatch(connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Full<Bytes>> {
     if connection.face.verify && authz::is_at(request.uri().path()) {
-        return Ok(authz::answer(&connection, request).await);
+        return authz::answer(connection, request).await;
     }
     let form = verify::Form::of(request.uri().path()).filter(|_| connection.face.verify);
-    Ok(match form {
-        Some(form) if request.method() == Method::POST => verify::answer(&connection, request, form).await,
-        Some(_) => refuse(&connection, &request, Refusal::MethodNotAllowed { allow: "POST" }),
-        None => route(&connection, request).await,
-    })
+    match form {
+        Some(form) if request.method() == Method::POST => verify::answer(connection, request, form).await,
+        Some(_) => refuse(connection, &request, Refusal::MethodNotAllowed { allow: "POST" }),
+        None => route(connection, request).await,
+    }
 }
 
 fn refuse(connection: &Connection, request: &Request<Incoming>, refusal: Refusal) -> Response<Full<Bytes>> {
@@ -144,9 +116,42 @@ fn refuse(connection: &Connection, request: &Request<Incoming>, refusal: Refusal
     Reply::from(refusal).into_response(request.version())
 }
 
-/// Every route but verify. None of them reads a body.
-async fn route(connection: &Connection, mut request: Request<Incoming>) -> Response<Full<Bytes>> {
+/// Answers what a web page may have asked: whatever the answer is, it says whether the page may read it.
+async fn answer_pages(connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let origins = &connection.worker.app.management.origins;
+    let origin = request.headers().get(ORIGIN).cloned();
+    let mut response = match screen::screen(&request) {
+        Err(refusal) => refuse(connection, &request, refusal),
+        Ok(()) if cors::is_preflight(request.method(), request.headers()) => {
+            expect_no_body(connection, &request);
+            return cors::preflight(origins, request.headers());
+        }
+        Ok(()) if Place::of(request.uri().path()).is_some() => manage(connection, request).await,
+        Ok(()) => dispatch(connection, request).await,
+    };
+    cors::decorate(origins, origin.as_ref(), response.headers_mut());
+    response
+}
+
+/// Key management: its calls have bodies, which arrive before they are routed.
+async fn manage(connection: &Connection, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
+    let body = body::receive(body, connection.worker.deadlines.body).await;
+    if body.is_err() {
+        connection.close_gently();
+    }
+    let mut request = Request::from_parts(head, Empty::new());
+    request.extensions_mut().insert(Arc::new(body));
+    pass_on(connection, request).await
+}
+
+/// Every other route. None of them reads a body.
+async fn route(connection: &Connection, request: Request<Incoming>) -> Response<Full<Bytes>> {
     expect_no_body(connection, &request);
+    pass_on(connection, request.map(|_| Empty::new())).await
+}
+
+async fn pass_on(connection: &Connection, mut request: Request<Empty<Bytes>>) -> Response<Full<Bytes>> {
     let caller = Caller {
         peer: connection.peer,
         version: request.version(),

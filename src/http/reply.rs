@@ -44,6 +44,12 @@ impl Wait {
     }
 }
 
+impl From<Wait> for HeaderValue {
+    fn from(wait: Wait) -> Self {
+        Self::from(wait.0)
+    }
+}
+
 /// A status, a JSON body, and the headers that some answers carry.
 #[derive(Clone, Debug)]
 pub struct Reply {
@@ -127,8 +133,8 @@ impl Reply {
         if let Some(challenge) = self.challenge {
             headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
-        if let Some(Wait(seconds)) = self.retry_after {
-            headers.insert(RETRY_AFTER, HeaderValue::from(seconds));
+        if let Some(wait) = self.retry_after {
+            headers.insert(RETRY_AFTER, wait.into());
         }
         if let Some(limits) = self.limits {
             limits.insert_into(&mut headers);

@@ -4,30 +4,35 @@
 use std::{convert::Infallible, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full};
-use hyper::{HeaderMap, Method, Request, Response, Version, body::Incoming};
+use http_body_util::{BodyExt as _, Empty, Full};
+use hyper::{HeaderMap, Method, Request, Response, Version};
 use tower_service::Service as _;
 use warp::{Filter, Rejection, reject};
 
 use super::{
-    App, health,
+    App,
+    body::{Received, Unread},
+    health,
+    keys::{self, Asked, route::Place},
     local::Caller,
     refresh,
     reply::{Refusal, Reply},
 };
 
 /// All routes of one listener, as one function.
-pub type Routes = Arc<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
+pub type Routes = Arc<dyn Fn(Request<Empty<Bytes>>) -> Answering + Send + Sync>;
 type Answering = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
 
 /// The public listener. Where an admin listener serves `/refresh`, there is none here.
 pub fn public(app: &Arc<App>, with_refresh: bool) -> Routes {
     let open = health_route(app).or(ready_route(app)).unify();
-    if with_refresh {
-        erase(open.or(refresh_route(app)).unify().boxed())
+    let own = if with_refresh {
+        open.or(refresh_route(app)).unify().boxed()
     } else {
-        erase(open.boxed())
-    }
+        open.boxed()
+    };
+    let own = own.map(warp::Reply::into_response);
+    erase(own.or(keys_routes(app)).unify().boxed())
 }
 
 pub fn admin(app: &Arc<App>) -> Routes {
@@ -70,6 +75,29 @@ fn refresh_route(app: &Arc<App>) -> impl Filter<Extract = (Reply,), Error = Reje
         )
 }
 
+/// Everything that `keys::route` knows as a place.
+fn keys_routes(app: &Arc<App>) -> impl Filter<Extract = (warp::reply::Response,), Error = Rejection> + Clone + use<> {
+    let app = app.clone();
+    let query = warp::query::raw().or_else(|_| async { Ok::<_, Rejection>((String::new(),)) });
+    warp::path::full()
+        .and_then(|path: warp::path::FullPath| async move { Place::of(path.as_str()).ok_or_else(reject::not_found) })
+        .and(warp::method())
+        .and(warp::ext::get::<Caller>())
+        .and(warp::ext::get::<Arc<Result<Received, Unread>>>())
+        .and(warp::header::headers_cloned())
+        .and(query)
+        .then(move |place, method, caller, body, headers, query| {
+            let app = app.clone();
+            let asked = Asked {
+                caller,
+                headers,
+                query,
+                body,
+            };
+            async move { warp::Reply::into_response(keys::answer(app, place, method, asked).await) }
+        })
+}
+
 /// `HEAD` is `GET` whose body hyper leaves out.
 fn reading(method: &Method, answer: impl FnOnce() -> Reply) -> Reply {
     if matches!(*method, Method::GET | Method::HEAD) {
@@ -92,9 +120,9 @@ fn exactly(path: &'static str) -> impl Filter<Extract = (), Error = Rejection> +
         .untuple_one()
 }
 
-fn erase(routes: warp::filters::BoxedFilter<(Reply,)>) -> Routes {
+fn erase(routes: warp::filters::BoxedFilter<(warp::reply::Response,)>) -> Routes {
     let recovered = routes
-        .recover(|_| async { Ok::<_, Infallible>(Reply::from(Refusal::NotFound)) })
+        .recover(|_| async { Ok::<_, Infallible>(warp::Reply::into_response(Reply::from(Refusal::NotFound))) })
         .unify();
     let service = warp::service(recovered);
     Arc::new(move |request| {

@@ -67,6 +67,8 @@ pub enum Route {
     Batch,
     Validate,
     Authz,
+    /// Counted by itself, as a call and not as a verify.
+    Management,
 }
 
 impl Route {
@@ -76,6 +78,7 @@ impl Route {
             Self::Batch => "/verify/batch",
             Self::Validate => "/api/v1/keys/validate",
             Self::Authz => "/authz",
+            Self::Management => "/api/v1/auth",
         }
     }
 }
@@ -206,6 +209,10 @@ fn tell<'r>(
         (Route::Verify | Route::Batch | Route::Validate, Err(refusal)) => {
             telemetry.verification_failed(caller, shown_prefix(question.api_key), refusal.code());
             telemetry.metrics.verify_failed(took);
+        }
+        (Route::Management, Ok(_)) => {}
+        (Route::Management, Err(refusal)) => {
+            telemetry.verification_failed(caller, shown_prefix(question.api_key), refusal.code());
         }
         (Route::Authz, Ok(key)) => {
             telemetry.authz_success(caller, client_ip, key.id, key.name);

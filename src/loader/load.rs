@@ -22,7 +22,7 @@ use crate::{
 
 /// Everything a load needs and changes.
 pub(super) struct Work {
-    store: Store,
+    store: Arc<Store>,
     envelope: Envelope,
     saver: Option<Saver>,
     options: LoaderOptions,
@@ -64,7 +64,7 @@ struct Built {
 
 impl Work {
     pub(super) fn new(
-        store: Store,
+        store: Arc<Store>,
         envelope: Envelope,
         snapshot: Option<SnapshotFile>,
         options: LoaderOptions,

@@ -209,7 +209,7 @@ pub struct Loader {
 
 /// The writer (to be run as one task), the asker and the reader.
 pub fn loader(
-    store: Store,
+    store: impl Into<Arc<Store>>,
     envelope: Envelope,
     snapshot: Option<SnapshotFile>,
     options: LoaderOptions,
@@ -220,7 +220,7 @@ pub fn loader(
     let (publish, current) = watch::channel(None);
     let stop = Arc::new(Notify::new());
     let pace = Pace::new(options.poll_interval);
-    let work = Work::new(store, envelope, snapshot, options, clock, telemetry, publish);
+    let work = Work::new(store.into(), envelope, snapshot, options, clock, telemetry, publish);
     let reader = Reader {
         current,
         progress: Arc::clone(&work.progress),

@@ -81,6 +81,25 @@ pub async fn commit(
     commit_with(store, envelope, change, clock, allow_unconditional, Patience::default()).await
 }
 
+/// What else has to hold for a change to be made: asked of each document that is about to be changed, so that nothing can
+/// come between the check and the write.
+pub type Check<'a> = &'a (dyn Fn(&Document) -> Result<(), ChangeError> + Send + Sync);
+
+/// Makes one change if the check allows it.
+pub async fn commit_checked(
+    store: &Store,
+    envelope: &Envelope,
+    change: &Change,
+    clock: &Clock,
+    allow_unconditional: bool,
+    check: Check<'_>,
+) -> Result<Committed, CommitError> {
+    let patience = Patience::default();
+    Commit::new(store, envelope, change, clock, allow_unconditional, patience, check)
+        .run()
+        .await
+}
+
 /// The same with another patience.
 pub async fn commit_with(
     store: &Store,
@@ -90,19 +109,11 @@ pub async fn commit_with(
     allow_unconditional: bool,
     patience: Patience,
 ) -> Result<Committed, CommitError> {
-    let write_id = new_write_id();
-    let commit = Commit {
-        store,
-        envelope,
-        change,
-        clock,
-        allow_unconditional,
-        patience,
-        write_id,
-        lost: None,
-        seen: false,
-    };
-    commit.run().await
+    Commit::new(store, envelope, change, clock, allow_unconditional, patience, &|_| {
+        Ok(())
+    })
+    .run()
+    .await
 }
 
 struct Commit<'a> {
@@ -112,6 +123,7 @@ struct Commit<'a> {
     clock: &'a Clock,
     allow_unconditional: bool,
     patience: Patience,
+    check: Check<'a>,
     /// The same in every attempt: it marks this change, whichever of its writes got through.
     write_id: String,
     lost: Option<Lost>,
@@ -132,6 +144,31 @@ struct Current {
     fetched: Fetched,
     document: Document,
     expect: Expect,
+}
+
+impl<'a> Commit<'a> {
+    fn new(
+        store: &'a Store,
+        envelope: &'a Envelope,
+        change: &'a Change,
+        clock: &'a Clock,
+        allow_unconditional: bool,
+        patience: Patience,
+        check: Check<'a>,
+    ) -> Self {
+        Self {
+            store,
+            envelope,
+            change,
+            clock,
+            allow_unconditional,
+            patience,
+            check,
+            write_id: new_write_id(),
+            lost: None,
+            seen: false,
+        }
+    }
 }
 
 impl Commit<'_> {
@@ -196,6 +233,7 @@ impl Commit<'_> {
             mut document,
             expect,
         } = current;
+        (self.check)(&document)?;
         let applied = change::apply(&mut document, self.change)?;
         if self.is_needless(&fetched, &applied) {
             return Ok(Outcome::Made(committed(applied, &document)));

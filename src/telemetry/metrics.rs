@@ -3,6 +3,7 @@
 //! Counters are exact. Of a timer, every duration is kept while there are at most 64 between two takes; beyond that
 //! an unbiased sample of 64 is kept, and its `…_count`, `…_sum_us` and `…_max` stay exact.
 
+mod durations;
 mod interval;
 mod shard;
 mod timer;
@@ -12,12 +13,13 @@ use std::{
     time::Duration,
 };
 
-pub use self::{interval::Interval, timer::SAMPLE};
 use self::{
+    durations::Durations,
     interval::METRICS_DROPPED,
     shard::{SHARDS, Shard, mine, take_counts},
-    timer::{Taken, Timer, joined},
+    timer::{Timer, joined},
 };
+pub use self::{interval::Interval, timer::SAMPLE};
 
 /// A gauge that nobody has set yet is not sent.
 const UNSET: u64 = u64::MAX;
@@ -30,6 +32,10 @@ pub struct Metrics {
     refresh_rejected: AtomicU64,
     refresh_duration: Timer,
     health_requests: AtomicU64,
+    management_done: AtomicU64,
+    management_refused: AtomicU64,
+    management_failed: AtomicU64,
+    management_duration: Timer,
     startup_success: AtomicU64,
     startup_failed: AtomicU64,
     startup_duration: Timer,
@@ -115,6 +121,17 @@ impl Metrics {
 
     pub fn health(&self) {
         self.health_requests.fetch_add(1, Relaxed);
+    }
+
+    /// A call of key management: carried out, refused by a status of the 400s, or failed by one of the 500s.
+    pub fn management(&self, status: u16, took: Duration) {
+        let count = match status {
+            500.. => &self.management_failed,
+            400.. => &self.management_refused,
+            _ => &self.management_done,
+        };
+        count.fetch_add(1, Relaxed);
+        self.management_duration.record(took);
     }
 
     pub fn keys_count(&self, keys: usize) {
@@ -261,6 +278,8 @@ impl Metrics {
         let [success, failed, malformed, requests] = take_counts(&self.verify);
         let [authz_success, authz_failed, authz_malformed, authz_requests] = take_counts(&self.authz);
         let [refreshed, refresh_failed] = [taken(&self.refresh_success), taken(&self.refresh_failed)];
+        let [managed, unmanaged] = [taken(&self.management_done), taken(&self.management_refused)];
+        let management_failed = taken(&self.management_failed);
         let rejected = taken(&self.refresh_rejected);
         vec![
             ("verify.requests", requests),
@@ -282,6 +301,11 @@ impl Metrics {
             ("refresh.duration_count", durations.refresh.seen),
             ("refresh.duration_sum_us", durations.refresh.sum_us),
             ("health.requests", taken(&self.health_requests)),
+            ("management.requests", managed + unmanaged + management_failed),
+            ("management.refused", unmanaged),
+            ("management.failed", management_failed),
+            ("management.duration_count", durations.management.seen),
+            ("management.duration_sum_us", durations.management.sum_us),
             ("startup.success", taken(&self.startup_success)),
             ("startup.failed", taken(&self.startup_failed)),
             ("shutdown", taken(&self.shutdown)),
@@ -324,32 +348,9 @@ impl Metrics {
             verify: of_all(&self.verify),
             authz: of_all(&self.authz),
             refresh: self.refresh_duration.take(),
+            management: self.management_duration.take(),
             startup: self.startup_duration.take(),
         }
-    }
-}
-
-/// What the timers held.
-#[derive(Default)]
-struct Durations {
-    verify: Taken,
-    authz: Taken,
-    refresh: Taken,
-    startup: Taken,
-}
-
-impl Durations {
-    /// The slowest is a timer and not a gauge: a bridge keeps every value of a timer, but of a gauge only the last.
-    fn into_timers(self) -> Vec<(&'static str, Vec<Duration>)> {
-        vec![
-            ("verify.duration", self.verify.sample),
-            ("verify.duration_max", self.verify.slowest.into_iter().collect()),
-            ("authz.duration", self.authz.sample),
-            ("authz.duration_max", self.authz.slowest.into_iter().collect()),
-            ("refresh.duration", self.refresh.sample),
-            ("refresh.duration_max", self.refresh.slowest.into_iter().collect()),
-            ("startup.duration", self.startup.sample),
-        ]
     }
 }
 
@@ -363,6 +364,10 @@ impl Default for Metrics {
             refresh_rejected: AtomicU64::new(0),
             refresh_duration: Timer::new(),
             health_requests: AtomicU64::new(0),
+            management_done: AtomicU64::new(0),
+            management_refused: AtomicU64::new(0),
+            management_failed: AtomicU64::new(0),
+            management_duration: Timer::new(),
             startup_success: AtomicU64::new(0),
             startup_failed: AtomicU64::new(0),
             startup_duration: Timer::new(),
@@ -408,7 +413,7 @@ mod tests {
     fn every_event_adds_to_its_own_names() {
         type Event = fn(&Metrics, Duration);
         let tick = Duration::from_micros(21);
-        let events: [(Event, &[&str]); 24] = [
+        let events: [(Event, &[&str]); 27] = [
             (
                 |m, t| m.verify_success(t),
                 &["verify.duration_count", "verify.requests", "verify.success"],
@@ -440,6 +445,18 @@ mod tests {
             (|m, _| m.refresh_rejected(), &["refresh.rejected", "refresh.requests"]),
             (|m, _| m.health(), &["health.requests"]),
             (|m, t| m.startup_success(t), &["startup.success"]),
+            (
+                |m, t| m.management(201, t),
+                &["management.duration_count", "management.requests"],
+            ),
+            (
+                |m, t| m.management(404, t),
+                &["management.duration_count", "management.refused", "management.requests"],
+            ),
+            (
+                |m, t| m.management(503, t),
+                &["management.duration_count", "management.failed", "management.requests"],
+            ),
             (|m, _| m.startup_failed(), &["startup.failed"]),
             (|m, _| m.shutdown(), &["shutdown"]),
             (|m, _| m.poll_changed(), &["poll.changed"]),
@@ -460,6 +477,7 @@ mod tests {
                 "verify.duration_sum_us",
                 "authz.duration_sum_us",
                 "refresh.duration_sum_us",
+                "management.duration_sum_us",
             ] {
                 assert_eq!(interval.counters.remove(timed).unwrap_or(21), 21);
             }

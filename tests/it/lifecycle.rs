@@ -236,6 +236,8 @@ const WRONG: &[(&str, &str)] = &[
     ("TRUSTED_PROXIES", "m4rk3r"),
     ("AUTHZ_QUERY_KEY", "m4rk3r"),
     ("REDIS_URL", "http://m4rk3r"),
+    ("CORS_ORIGINS", "m4rk3r"),
+    ("ALLOW_PLAIN_HTTP", "m4rk3r"),
     ("GUESS_LIMIT", "m4rk3r"),
     ("DATABASE_URL", "mysql://m4rk3r"),
     ("USAGE_RETENTION", "m4rk3r"),

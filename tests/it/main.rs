@@ -23,6 +23,7 @@ mod nginx;
 mod policy;
 mod proxies;
 mod python;
+mod rest;
 mod store;
 mod telemetry;
 mod tidy;

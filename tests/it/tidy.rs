@@ -23,11 +23,17 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("limiter", &["core", "limiter", "telemetry"]),
     ("usage", &["core", "clock", "config", "durable", "telemetry", "usage"]),
     (
+        "catalogue",
+        &["catalogue", "clock", "core", "envelope", "loader", "store"],
+    ),
+    (
         "http",
         &[
-            "core",
+            "catalogue",
             "clock",
             "config",
+            "core",
+            "envelope",
             "http",
             "limiter",
             "loader",
@@ -35,9 +41,11 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "usage",
         ],
     ),
+    ("expiry", &["core", "clock", "envelope", "loader", "store"]),
     (
         "server",
         &[
+            "catalogue",
             "core",
             "clock",
             "config",
@@ -204,6 +212,9 @@ fn every_setting_event_metric_route_and_reason_is_in_usage() {
     }
     for trouble in heare_auth::limiter::redis::Trouble::ALL {
         expect("trouble", trouble.word());
+    }
+    for problem in heare_auth::http::keys::problem::Problem::all() {
+        expect("code of a refused management call", problem.code());
     }
     for error in heare_auth::usage::sql::DatabaseError::ALL {
         expect("error", error.word());

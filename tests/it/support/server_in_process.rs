@@ -10,7 +10,9 @@ use std::{
 };
 
 use heare_auth::{
-    config::{Config, DatabasePlace, LimitConfig, Location, LogLevel, StoreConfig, UsageConfig},
+    config::{
+        Config, DatabasePlace, LimitConfig, Location, LogLevel, ManagementConfig, Origins, StoreConfig, UsageConfig,
+    },
     core::network::chain::TrustedProxies,
     http::deadlines::Deadlines,
     server::{self, Options, Running, StartError},
@@ -212,6 +214,10 @@ fn config(directory: &TempDir, setup: &Setup) -> Config {
             guess_limit: None,
         },
         bridge: None,
+        management: ManagementConfig {
+            cors_origins: Origins::None,
+            allow_plain_http: false,
+        },
         usage: UsageConfig {
             database: DatabasePlace::Off,
             usage_retention: Duration::from_hours(24),

@@ -1,0 +1,293 @@
+//! The document as those see it who manage keys over HTTP: read as fresh as the store has it, changed with nobody else's
+//! change lost, and each change in force on this instance before it is answered.
+//!
+//! All of it runs on the runtime that carries the loader, and the long part on that runtime's threads for blocking work:
+//! a worker that answers verifies only waits for a message.
+
+mod listing;
+mod record;
+
+use std::sync::Arc;
+
+use serde_json::value::RawValue;
+use tokio::{
+    runtime::Handle,
+    sync::{Mutex, Semaphore},
+    task::spawn_blocking,
+    time::{Duration, Instant, sleep, timeout},
+};
+
+pub use self::{
+    listing::{After, Filter, Listing, Page},
+    record::{Record, Status},
+};
+use crate::{
+    clock::Clock,
+    core::{
+        change::{Change, ChangeError},
+        document::Document,
+        index::Index,
+    },
+    envelope::Envelope,
+    loader::Refresher,
+    store::{
+        Fetched, Store, StoreError, Version,
+        commit::{self, CommitError, Committed},
+    },
+};
+
+/// How long a listing stays in memory after it was last asked for.
+const KEPT: Duration = Duration::from_mins(1);
+/// How many changes may wait for their turn, and for how long.
+const WAITING: usize = 64;
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Cloning is cheap.
+#[derive(Clone)]
+pub struct Catalogue {
+    shared: Arc<Shared>,
+    runtime: Handle,
+}
+
+struct Shared {
+    store: Arc<Store>,
+    envelope: Envelope,
+    clock: Arc<Clock>,
+    refresher: Refresher,
+    allow_unconditional: bool,
+    /// Own changes go one after the other: they would only be in each other's way at the store.
+    turn: Semaphore,
+    waiting: Semaphore,
+    known: Mutex<Option<Known>>,
+}
+
+/// The latest listing, and when it was last found to be what the store has.
+struct Known {
+    version: Version,
+    listing: Arc<Listing>,
+    confirmed: Instant,
+}
+
+/// Why nothing could be read, or nothing was changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Trouble {
+    UnknownKey,
+    /// The one who asks may not make this change.
+    NotAllowed,
+    /// The record is not the one that was expected.
+    Changed,
+    DeadKey,
+    BadRecord,
+    /// An earlier secret cannot stay good.
+    NoOverlap,
+    Store,
+    /// The document cannot be read, or the store cannot be trusted with a write.
+    Unfit,
+    Contended,
+    Busy,
+    /// The change may have been made.
+    Unknown,
+}
+
+/// A change that was made.
+#[derive(Clone, Debug)]
+pub struct Made {
+    /// The record as it now stands; `None` where the change was not about one that is still there.
+    pub record: Option<Record>,
+}
+
+/// What has to be true of a record for a change to be made; asked of the very document that is written back.
+pub type Guard = Arc<dyn Fn(&Record) -> Result<(), Trouble> + Send + Sync>;
+
+impl Catalogue {
+    /// To be called within the runtime that is to do the work.
+    pub fn new(
+        store: Arc<Store>,
+        envelope: Envelope,
+        clock: Arc<Clock>,
+        refresher: Refresher,
+        allow_unconditional: bool,
+    ) -> Self {
+        let shared = Shared {
+            store,
+            envelope,
+            clock,
+            refresher,
+            allow_unconditional,
+            turn: Semaphore::new(1),
+            waiting: Semaphore::new(WAITING),
+            known: Mutex::new(None),
+        };
+        Self {
+            shared: Arc::new(shared),
+            runtime: Handle::current(),
+        }
+    }
+
+    /// Carries something out to its end, whether or not the one who asked still waits. `None` after a defect.
+    pub async fn carry_out<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
+        self.runtime.spawn(work).await.ok()
+    }
+
+    /// All records, as the store has them at a moment after this was called.
+    pub async fn listing(&self) -> Result<Arc<Listing>, Trouble> {
+        let asked = Instant::now();
+        let mut known = self.shared.known.lock().await;
+        if let Some(known) = known.as_ref().filter(|known| known.confirmed >= asked) {
+            return Ok(Arc::clone(&known.listing));
+        }
+        let began = Instant::now();
+        let version = known.as_ref().map(|known| known.version.clone());
+        let fetched = self.shared.store.read_if_changed(version.as_ref()).await;
+        match fetched.map_err(Trouble::from)? {
+            Fetched::Unchanged => {}
+            // As everywhere: absence after a document is a fault, absence before the first one is no keys.
+            Fetched::Missing if known.is_some() => return Err(Trouble::Store),
+            Fetched::Missing => return Ok(Arc::default()),
+            Fetched::Object { version, bytes } => {
+                let envelope = self.shared.envelope.clone();
+                let listing = spawn_blocking(move || read(&envelope, &bytes))
+                    .await
+                    .unwrap_or(Err(Trouble::Unfit))?;
+                if known.is_none() {
+                    self.runtime.spawn(forget(Arc::clone(&self.shared)));
+                }
+                *known = Some(Known {
+                    version,
+                    listing: Arc::new(listing),
+                    confirmed: began,
+                });
+            }
+        }
+        let known = known.as_mut().ok_or(Trouble::Store)?;
+        known.confirmed = began;
+        Ok(Arc::clone(&known.listing))
+    }
+
+    /// Asks all records something that takes its time where there are many.
+    pub async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&Listing) -> T + Send + 'static,
+    ) -> Result<T, Trouble> {
+        let listing = self.listing().await?;
+        spawn_blocking(move || question(&listing))
+            .await
+            .map_err(|_| Trouble::Unfit)
+    }
+
+    /// Makes the change if the guard has nothing against it. To be called within `carry_out`.
+    pub async fn change(&self, change: Change, guard: Option<Guard>) -> Result<Made, Trouble> {
+        let _waiting = self.shared.waiting.try_acquire().map_err(|_| Trouble::Busy)?;
+        let turn = timeout(PATIENCE, self.shared.turn.acquire())
+            .await
+            .map_err(|_| Trouble::Busy)?;
+        let (shared, runtime) = (Arc::clone(&self.shared), self.runtime.clone());
+        let committed = spawn_blocking(move || runtime.block_on(shared.commit(&change, guard.as_ref()))).await;
+        drop(turn);
+        let committed = committed.unwrap_or(Err(Trouble::Unknown))?;
+        // When this fails the loader says so, and the change is in force here at the next poll.
+        let _ = self.shared.refresher.refresh(false).await;
+        let record = committed
+            .applied
+            .record
+            .and_then(|json| RawValue::from_string(json).ok());
+        Ok(Made {
+            record: record.and_then(|raw| Record::read(&raw, None)),
+        })
+    }
+}
+
+impl Shared {
+    async fn commit(&self, change: &Change, guard: Option<&Guard>) -> Result<Committed, Trouble> {
+        let check = |document: &Document| match (guard, change.key_id()) {
+            (Some(guard), Some(id)) => judge(document, id, guard),
+            _ => Ok(()),
+        };
+        let committing = commit::commit_checked(
+            &self.store,
+            &self.envelope,
+            change,
+            &self.clock,
+            self.allow_unconditional,
+            &check,
+        );
+        committing.await.map_err(Trouble::from)
+    }
+}
+
+/// Asks the guard about every record with this id.
+fn judge(document: &Document, id: &str, guard: &Guard) -> Result<(), ChangeError> {
+    let mut found = false;
+    for record in document.records().filter_map(|raw| Record::read(raw, None)) {
+        if record.id == id {
+            found = true;
+            guard(&record).map_err(|trouble| match trouble {
+                Trouble::Changed => ChangeError::Changed,
+                Trouble::NotAllowed => ChangeError::NotAllowed,
+                _ => ChangeError::UnknownKey,
+            })?;
+        }
+    }
+    if found { Ok(()) } else { Err(ChangeError::UnknownKey) }
+}
+
+fn read(envelope: &Envelope, bytes: &[u8]) -> Result<Listing, Trouble> {
+    let json = envelope.open(bytes).map_err(|_| Trouble::Unfit)?;
+    let index = Index::build(&json).map_err(|_| Trouble::Unfit)?;
+    let document = Document::parse(&json).map_err(|_| Trouble::Unfit)?;
+    Ok(Listing::new(&document, &index))
+}
+
+/// Gives the memory back once nobody has asked for a while.
+async fn forget(shared: Arc<Shared>) {
+    loop {
+        sleep(KEPT).await;
+        let mut known = shared.known.lock().await;
+        if known.as_ref().is_none_or(|known| known.confirmed.elapsed() >= KEPT) {
+            *known = None;
+            return;
+        }
+    }
+}
+
+impl From<StoreError> for Trouble {
+    fn from(error: StoreError) -> Self {
+        match error {
+            StoreError::Unreachable
+            | StoreError::Timeout
+            | StoreError::Forbidden
+            | StoreError::NoBucket
+            | StoreError::Failed
+            | StoreError::Incomplete
+            | StoreError::NoCredentials => Self::Store,
+            StoreError::TooLarge => Self::Unfit,
+        }
+    }
+}
+
+impl From<CommitError> for Trouble {
+    fn from(error: CommitError) -> Self {
+        match error {
+            CommitError::Change(error) => error.into(),
+            CommitError::Store(error) => error.into(),
+            CommitError::Envelope(_) | CommitError::Document(_) | CommitError::ConditionsIgnored => Self::Unfit,
+            CommitError::Unknown => Self::Unknown,
+            CommitError::Contended => Self::Contended,
+        }
+    }
+}
+
+impl From<ChangeError> for Trouble {
+    fn from(error: ChangeError) -> Self {
+        match error {
+            ChangeError::UnknownKey => Self::UnknownKey,
+            // A new id is random: that it is taken is as good as another writer's being faster.
+            ChangeError::IdTaken => Self::Contended,
+            ChangeError::DeadKey => Self::DeadKey,
+            ChangeError::Changed => Self::Changed,
+            ChangeError::NotAllowed => Self::NotAllowed,
+            ChangeError::BadRecord => Self::BadRecord,
+            ChangeError::NoOverlap | ChangeError::TooManySecrets => Self::NoOverlap,
+        }
+    }
+}

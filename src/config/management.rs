@@ -1,0 +1,75 @@
+//! How the routes below `/api/` may be called: from which web pages, and over which connections.
+
+use super::{ConfigError, Values};
+
+/// How the routes below `/api/` may be called.
+#[derive(Clone, Debug)]
+pub struct ManagementConfig {
+    pub cors_origins: Origins,
+    pub allow_plain_http: bool,
+}
+
+/// The web pages that may call them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origins {
+    None,
+    Any,
+    /// Each as a browser writes it: scheme, host and the port if it is not the usual one.
+    These(Vec<String>),
+}
+
+impl ManagementConfig {
+    pub(super) fn from_values(values: &Values<'_>) -> Result<Self, ConfigError> {
+        let forms = "* or origins such as https://app.example.com, separated by commas";
+        Ok(Self {
+            cors_origins: values.read("CORS_ORIGINS", origins, forms)?.unwrap_or(Origins::None),
+            allow_plain_http: values.boolean("ALLOW_PLAIN_HTTP")?,
+        })
+    }
+}
+
+fn origins(text: &str) -> Option<Origins> {
+    if text == "*" {
+        return Some(Origins::Any);
+    }
+    let origins = text.split(',').map(|origin| origin_of(origin.trim()));
+    origins.collect::<Option<_>>().map(Origins::These)
+}
+
+/// In the form in which browsers send it, so that it can be compared byte by byte.
+fn origin_of(text: &str) -> Option<String> {
+    let (scheme, host) = text.split_once("://")?;
+    let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    let is_scheme = !scheme.is_empty()
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    let is_host = !host.is_empty() && host.bytes().all(is_host_byte);
+    (is_scheme && is_host).then(|| text.to_ascii_lowercase())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn origins_are_read_as_browsers_send_them() {
+        let these = |texts: &[&str]| Some(Origins::These(texts.iter().map(|text| (*text).to_owned()).collect()));
+        assert_eq!(origins("*"), Some(Origins::Any));
+        assert_eq!(origins("https://App.example.com"), these(&["https://app.example.com"]));
+        assert_eq!(
+            origins("http://localhost:3000, https://[::1]"),
+            these(&["http://localhost:3000", "https://[::1]"])
+        );
+        for wrong in [
+            "app.example.com",
+            "https://",
+            "https://a.example/",
+            "https://a.example,",
+            "https://*",
+            "null",
+        ] {
+            assert_eq!(origins(wrong), None, "{wrong}");
+        }
+    }
+}

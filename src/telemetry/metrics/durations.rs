@@ -1,0 +1,32 @@
+//! What all timers held between two takes, by their names.
+
+use std::time::Duration;
+
+use super::timer::Taken;
+
+/// What the timers held.
+#[derive(Default)]
+pub(super) struct Durations {
+    pub(super) verify: Taken,
+    pub(super) authz: Taken,
+    pub(super) refresh: Taken,
+    pub(super) management: Taken,
+    pub(super) startup: Taken,
+}
+
+impl Durations {
+    /// The slowest is a timer and not a gauge: a bridge keeps every value of a timer, but of a gauge only the last.
+    pub(super) fn into_timers(self) -> Vec<(&'static str, Vec<Duration>)> {
+        vec![
+            ("verify.duration", self.verify.sample),
+            ("verify.duration_max", self.verify.slowest.into_iter().collect()),
+            ("authz.duration", self.authz.sample),
+            ("authz.duration_max", self.authz.slowest.into_iter().collect()),
+            ("refresh.duration", self.refresh.sample),
+            ("refresh.duration_max", self.refresh.slowest.into_iter().collect()),
+            ("management.duration", self.management.sample),
+            ("management.duration_max", self.management.slowest.into_iter().collect()),
+            ("startup.duration", self.startup.sample),
+        ]
+    }
+}

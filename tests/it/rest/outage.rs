@@ -1,0 +1,78 @@
+//! Management while the store is down, and before anything is loaded.
+
+use serde_json::json;
+
+use super::{KEYS, call, document, refused, text};
+use crate::support::{
+    documents::secret_of,
+    fault_proxy::Fault,
+    service::{Settings, eventually},
+    stored_object::StoredObject,
+};
+
+#[test]
+fn while_the_store_is_down_management_says_so_and_verify_goes_on() {
+    let object = StoredObject::unsigned();
+    object.put(document());
+    let proxy = object.proxy();
+    let service = object.settings_through(&proxy).start();
+    service.wait_until_ready();
+    let body = json!({"name": "n"});
+    assert_eq!(call(&service, "key_ann", "GET", KEYS, None).status, 200);
+
+    proxy.set(Fault::Refuse);
+    for (method, path, body) in [
+        ("GET", KEYS.to_owned(), None),
+        ("POST", KEYS.to_owned(), Some(&body)),
+        ("DELETE", format!("{KEYS}/key_broad"), None),
+    ] {
+        let answer = call(&service, "key_ann", method, &path, body);
+        refused(&answer, 503, "store_unavailable");
+        assert_eq!(answer.header("retry-after"), Some("1"));
+    }
+    assert_eq!(service.verify(&secret_of("key_broad")).0, 200);
+
+    proxy.heal();
+    eventually("the store answers again", || {
+        call(&service, "key_ann", "POST", KEYS, Some(&body)).status == 201
+    });
+}
+
+#[test]
+fn a_change_whose_answer_is_lost_is_made_once_and_its_secret_is_not_lost() {
+    let object = StoredObject::unsigned();
+    object.put(document());
+    let proxy = object.proxy();
+    let service = object.settings_through(&proxy).start();
+    service.wait_until_ready();
+    // The first write may be the one that shows that the store keeps conditions.
+    assert_eq!(
+        call(&service, "key_bob", "POST", KEYS, Some(&json!({"name": "first"}))).status,
+        201
+    );
+    proxy.fail("PUT", 1, Fault::LoseAnswer);
+    let answer = call(&service, "key_bob", "POST", KEYS, Some(&json!({"name": "second"})));
+    assert_eq!(answer.status, 201, "{}", answer.text());
+    assert_eq!(service.verify(text(&answer.json()["key"])).0, 200);
+    assert_eq!(call(&service, "key_bob", "GET", KEYS, None).json()["total"], 3);
+}
+
+#[test]
+fn before_anything_is_loaded_nobody_is_called_a_stranger() {
+    let settings = Settings::file_store();
+    settings.write_document("no document");
+    let service = settings.start();
+    refused(&call(&service, "key_admin", "GET", KEYS, None), 503, "not_loaded");
+}
+
+#[test]
+fn a_store_that_ignores_conditions_is_not_written_to() {
+    let object = StoredObject::unsigned();
+    object.put(document());
+    let proxy = object.proxy();
+    proxy.set(Fault::IgnoreConditions);
+    let service = object.settings_through(&proxy).start();
+    service.wait_until_ready();
+    let answer = call(&service, "key_admin", "POST", KEYS, Some(&json!({"name": "n"})));
+    refused(&answer, 503, "store_unfit");
+}
