@@ -281,13 +281,14 @@ impl From<ChangeError> for Trouble {
     fn from(error: ChangeError) -> Self {
         match error {
             ChangeError::UnknownKey => Self::UnknownKey,
-            // A new id is random: that it is taken is as good as another writer's being faster.
-            ChangeError::IdTaken => Self::Contended,
+            // A new id is random: that it is taken is as good as another writer's being faster. And what only imports and
+            // rollbacks come to means that the document is not the one they were planned for.
+            ChangeError::IdTaken | ChangeError::ImportRefused(_) | ChangeError::Overtaken => Self::Contended,
             ChangeError::DeadKey => Self::DeadKey,
             ChangeError::Changed => Self::Changed,
             ChangeError::NotAllowed => Self::NotAllowed,
             ChangeError::BadRecord => Self::BadRecord,
-            ChangeError::NoOverlap | ChangeError::TooManySecrets => Self::NoOverlap,
+            ChangeError::TooManySecrets => Self::NoOverlap,
         }
     }
 }

@@ -2,6 +2,7 @@
 //! over file over default. The only place that reads the environment.
 
 use std::{
+    convert::Infallible,
     env,
     ffi::{OsStr, OsString},
     fs,
@@ -128,7 +129,7 @@ impl Args {
 
     /// The same, where it may be left out.
     pub fn optional_key_id(&mut self) -> Result<Option<String>, Failure> {
-        let Some(id) = self.free("KEY_ID")? else {
+        let Some(id) = self.text("KEY_ID")? else {
             return Ok(None);
         };
         if shown_prefix(&id) == "***" {
@@ -140,18 +141,30 @@ impl Args {
 
     /// The one argument that is no option, where it is one of a few words.
     pub fn word(&mut self, name: &str, words: &[&'static str]) -> Result<&'static str, Failure> {
-        let given = self.free(name)?;
+        let given = self.text(name)?;
         let known = words.iter().find(|word| given.as_deref() == Some(**word));
         known
             .copied()
             .ok_or_else(|| Failure::Usage(format!("{name} must be one of: {}", words.join(", "))))
     }
 
-    fn free(&mut self, name: &str) -> Result<Option<String>, Failure> {
-        match self.arguments.opt_free_from_str::<String>() {
-            Ok(Some(text)) if text.starts_with('-') => Err(self.unexpected(OsStr::new(&text))),
-            Ok(text) => Ok(text.filter(|text| !text.is_empty())),
-            Err(_) => Err(Failure::Usage(format!("{name} is missing"))),
+    fn text(&mut self, name: &str) -> Result<Option<String>, Failure> {
+        match self.free()?.map(OsString::into_string) {
+            Some(Ok(text)) if text == "-" => Err(self.unexpected(OsStr::new(&text))),
+            Some(Ok(text)) => Ok(Some(text).filter(|text| !text.is_empty())),
+            Some(Err(_)) => Err(Failure::Usage(format!("{name} is missing"))),
+            None => Ok(None),
+        }
+    }
+
+    /// An argument that is no option; to be taken after all options. `-` alone is one.
+    pub fn free(&mut self) -> Result<Option<OsString>, Failure> {
+        let next = self
+            .arguments
+            .opt_free_from_os_str::<_, Infallible>(|text| Ok(text.to_owned()));
+        match next.unwrap_or_default() {
+            Some(text) if text.as_encoded_bytes().starts_with(b"-") && text != "-" => Err(self.unexpected(&text)),
+            free => Ok(free),
         }
     }
 

@@ -2,6 +2,7 @@
 
 mod changes;
 mod database;
+mod moves;
 
 use std::fmt::Write as _;
 
@@ -156,6 +157,11 @@ const fn page(command: Command) -> Page {
         Command::Delete => DELETE,
         Command::Refresh => REFRESH_PAGE,
         Command::Migrate => MIGRATE,
+        Command::Import => moves::IMPORT,
+        Command::Export => moves::EXPORT,
+        Command::History => moves::HISTORY,
+        Command::Rollback => moves::ROLLBACK,
+        Command::Scan => moves::SCAN,
         Command::Verify => VERIFY,
         Command::Usage => database::USAGE,
         Command::Audit => database::AUDIT,

@@ -1,9 +1,6 @@
 //! `delete`, `revoke`, `reactivate` and `migrate`: the commands that change the stored document and print no secret.
 
-use std::{
-    io::{self, BufRead},
-    process::ExitCode,
-};
+use std::process::ExitCode;
 
 use serde::Serialize;
 
@@ -214,14 +211,8 @@ async fn name_of(store: &DocumentStore, id: &str) -> Result<Option<String>, Fail
     }
 }
 
-/// Asks on stderr, so that stdout holds answers only. The end of the input is a no.
 fn confirmed(id: &str, name: Option<&str>) -> bool {
-    note(&format!("Delete API key '{}' ({})? [y/N]: ", shown(id), label(name)));
-    let mut answer = String::new();
-    if !matches!(io::stdin().lock().read_line(&mut answer), Ok(1..)) {
-        note("\n");
-    }
-    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
+    output::is_agreed(&format!("Delete API key '{}' ({})?", shown(id), label(name)))
 }
 
 pub async fn migrate(mut args: Args) -> Result<ExitCode, Failure> {

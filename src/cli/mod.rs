@@ -3,13 +3,18 @@
 mod args;
 mod client;
 mod doctor;
+mod export;
 mod failure;
 mod help;
+mod history;
+mod import;
 mod issue;
 mod keys;
 mod list;
 mod output;
+mod progress;
 mod record;
+mod scan;
 mod serve;
 mod service;
 mod store;
@@ -39,6 +44,11 @@ pub enum Command {
     Delete,
     Refresh,
     Migrate,
+    Import,
+    Export,
+    History,
+    Rollback,
+    Scan,
     Verify,
     Usage,
     Audit,
@@ -48,7 +58,7 @@ pub enum Command {
 }
 
 impl Command {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 22] = [
         Self::Serve,
         Self::Create,
         Self::List,
@@ -60,6 +70,11 @@ impl Command {
         Self::Delete,
         Self::Refresh,
         Self::Migrate,
+        Self::Import,
+        Self::Export,
+        Self::History,
+        Self::Rollback,
+        Self::Scan,
         Self::Verify,
         Self::Usage,
         Self::Audit,
@@ -81,6 +96,11 @@ impl Command {
             Self::Delete => "delete",
             Self::Refresh => "refresh",
             Self::Migrate => "migrate",
+            Self::Import => "import",
+            Self::Export => "export",
+            Self::History => "history",
+            Self::Rollback => "rollback",
+            Self::Scan => "scan",
             Self::Verify => "verify",
             Self::Usage => "usage",
             Self::Audit => "audit",
@@ -150,6 +170,11 @@ fn dispatch(command: Command, args: Args) -> Result<ExitCode, Failure> {
             Command::Reactivate => keys::reactivate(args).await,
             Command::Delete => keys::delete(args).await,
             Command::Migrate => keys::migrate(args).await,
+            Command::Import => import::import(args).await,
+            Command::Export => export::export(args).await,
+            Command::History => history::history(args).await,
+            Command::Rollback => history::rollback(args).await,
+            Command::Scan => scan::scan(args).await,
             Command::List => list::list(args).await,
             Command::Show => list::show(args).await,
             Command::Refresh => service::refresh(args).await,

@@ -3,7 +3,7 @@
 
 use std::{
     fmt::Write as _,
-    io::{self, ErrorKind, Write as _},
+    io::{self, BufRead as _, ErrorKind, Write as _},
 };
 
 use serde::Serialize;
@@ -85,6 +85,16 @@ fn laid_out(json: &str, colon: &str, line_break: impl Fn(usize) -> String) -> St
 /// Writes to stderr. There is nobody to tell when that fails.
 pub fn note(text: &str) {
     let _ = io::stderr().lock().write_all(text.as_bytes());
+}
+
+/// Asks on stderr, so that stdout holds answers only. The end of the input is a no.
+pub fn is_agreed(question: &str) -> bool {
+    note(&format!("{question} [y/N]: "));
+    let mut answer = String::new();
+    if !matches!(io::stdin().lock().read_line(&mut answer), Ok(1..)) {
+        note("\n");
+    }
+    matches!(answer.trim().to_lowercase().as_str(), "y" | "yes")
 }
 
 /// A text of somebody else's, fit to be shown: what would steer a terminal or reorder a line is written out.

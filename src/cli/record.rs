@@ -41,6 +41,17 @@ pub enum Status {
     Defective,
 }
 
+impl Status {
+    pub const fn word(self) -> &'static str {
+        match self {
+            Self::Good => "good",
+            Self::Expired => "expired",
+            Self::Revoked => "revoked",
+            Self::Defective => "defective",
+        }
+    }
+}
+
 impl Record<'_> {
     /// What a table adds behind a record that does not verify.
     pub fn mark(&self) -> Option<String> {
@@ -82,10 +93,10 @@ pub fn find<'d>(document: &'d Document, id: &str) -> Option<&'d RawValue> {
 }
 
 fn good<'a>(key: Key<'a>, raw: &RawValue, now: Timestamp) -> Record<'a> {
-    let terms = Terms::of(raw);
     let has_expired = key.has_expired(now);
     let status = match key.revoked {
-        true if has_expired && terms.is_retired() => Status::Expired,
+        // As a verify has it: what is inactive for its age has expired.
+        true if has_expired && key.is_merely_inactive() => Status::Expired,
         true => Status::Revoked,
         false if has_expired => Status::Expired,
         false => Status::Good,
@@ -101,7 +112,7 @@ fn good<'a>(key: Key<'a>, raw: &RawValue, now: Timestamp) -> Record<'a> {
         status,
         defect: None,
         plaintext: key.plaintext,
-        terms,
+        terms: Terms::of(raw),
     }
 }
 

@@ -15,7 +15,7 @@ use crate::{
     },
     envelope::{Envelope, EnvelopeError},
     store::{
-        Store, StoreError,
+        Store, StoreError, Versions,
         commit::{self, CommitError, Committed},
     },
 };
@@ -60,6 +60,16 @@ impl DocumentStore {
         read.map_err(|error| self.failure(&error, None))
     }
 
+    pub async fn versions(&self, limit: usize) -> Result<Versions, Failure> {
+        let versions = self.store.versions(limit).await;
+        versions.map_err(|error| self.failure(&error.into(), None))
+    }
+
+    pub async fn read_version(&self, id: &str) -> Result<Option<Document>, Failure> {
+        let read = commit::read_version(&self.store, &self.envelope, id).await;
+        read.map_err(|error| self.failure(&error, None))
+    }
+
     pub async fn commit(&self, change: &Change) -> Result<Committed, Failure> {
         let outcome = commit::commit(
             &self.store,
@@ -82,6 +92,9 @@ impl DocumentStore {
                 Some(id) => return unknown_key(id),
                 None => error.to_string(),
             },
+            CommitError::Change(ChangeError::ImportRefused(_) | ChangeError::Overtaken) => {
+                format!("{error}\nNothing was changed. Run the command again to see the plan as it is now.")
+            }
             CommitError::Change(ChangeError::IdTaken) => format!("{error}; try again"),
             CommitError::Change(ChangeError::DeadKey) => dead_key(change),
             CommitError::Change(ChangeError::BadRecord) => {
@@ -92,9 +105,7 @@ impl DocumentStore {
             CommitError::Document(_) => {
                 format!("{error} ({location})\nNothing was changed. Restore an earlier version of it.")
             }
-            CommitError::Change(
-                ChangeError::NoOverlap | ChangeError::TooManySecrets | ChangeError::Changed | ChangeError::NotAllowed,
-            )
+            CommitError::Change(ChangeError::TooManySecrets | ChangeError::Changed | ChangeError::NotAllowed)
             | CommitError::ConditionsIgnored => error.to_string(),
             CommitError::Unknown => format!("{error}\nLook with 'heare-auth list' before trying again."),
             CommitError::Contended => format!("{error}\nTry again."),

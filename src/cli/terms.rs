@@ -221,11 +221,6 @@ impl Terms {
         }
     }
 
-    /// Marked inactive for its age and not revoked by anybody.
-    pub fn is_retired(&self) -> bool {
-        self.is_active == Some(Value::Bool(false)) && self.revoked_at.is_none()
-    }
-
     /// What the environment of the key's secret is; `None` for a key whose secret begins with `sec_`.
     pub fn secret_environment(&self) -> Option<Environment> {
         let named = self.environment.as_ref().and_then(Value::as_str);

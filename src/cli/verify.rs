@@ -154,7 +154,8 @@ async fn from_store(settings: &Settings, secret: &Secret, asked: &Asked<'_>) -> 
     let store = DocumentStore::open(settings).await?;
     let document = store.read().await?;
     let index = Index::build(&document.to_json()).map_err(|error| Failure::Failed(error.to_string()))?;
-    Ok(match verify::verify(&index, secret.expose(), asked, store.now()) {
+    let digest = index.digest_by_trial(secret.expose());
+    Ok(match verify::verify_digest(&index, &digest, asked, store.now()) {
         Err(refusal) => refused(refusal.code()),
         Ok(entry) => Verdict {
             valid: true,

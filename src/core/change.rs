@@ -13,6 +13,8 @@ pub use self::{
 };
 use super::{
     document::{Document, Members, text},
+    import::{self, Import},
+    restore::{self, Restore},
     tag::Tag,
     time::Timestamp,
 };
@@ -54,6 +56,9 @@ pub enum Change {
     },
     /// Changes nothing by itself; every change but `RetireExpired` stores plaintext secrets as digests.
     Migrate,
+    /// All of it or, when something is in its way, nothing.
+    Import(Import),
+    Restore(Box<Restore>),
 }
 
 impl Change {
@@ -65,7 +70,7 @@ impl Change {
             Self::Delete { id } | Self::Revoke { id, .. } | Self::Reactivate { id, .. } | Self::Update { id, .. } => {
                 Some(id)
             }
-            Self::RetireExpired { .. } | Self::Migrate => None,
+            Self::RetireExpired { .. } | Self::Migrate | Self::Import(_) | Self::Restore(_) => None,
         }
     }
 }
@@ -83,6 +88,16 @@ pub struct Applied {
     pub record: Option<String>,
 }
 
+impl Applied {
+    /// A change of so many keys, none of which is the one that it is about.
+    fn to(changed: usize) -> Self {
+        Self {
+            changed,
+            ..Self::default()
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChangeError {
     #[error("API key not found")]
@@ -97,10 +112,12 @@ pub enum ChangeError {
     NotAllowed,
     #[error("the key's record is defective, or another one has the same id")]
     BadRecord,
-    #[error("the key's secret is stored in a form that cannot stay good beside another one; rotate it without overlap")]
-    NoOverlap,
     #[error("too many earlier secrets of this key are still good; rotate it without overlap")]
     TooManySecrets,
+    #[error("{0} of the keys cannot be imported any more: somebody else has changed the document")]
+    ImportRefused(usize),
+    #[error("somebody else has changed the document since it was looked at")]
+    Overtaken,
 }
 
 /// Applies the change and stores every plaintext secret as its digest. On an error the document is as it was.
@@ -119,6 +136,14 @@ pub fn apply(document: &mut Document, change: &Change) -> Result<Applied, Change
         } => edit::update(document, id, patch, *expected, *at)?,
         Change::RetireExpired { until, at } => return Ok(edit::retire_expired(document, *until, *at)),
         Change::Migrate => Applied::default(),
+        Change::Import(import) => Applied::to(import::apply(document, import).map_err(ChangeError::ImportRefused)?),
+        Change::Restore(restore) => {
+            if !restore::apply(document, restore) {
+                return Err(ChangeError::Overtaken);
+            }
+            // A document without keys, too, is another one than what was there.
+            Applied::to(document.records().len().max(1))
+        }
     };
     applied.sealed += seal_secrets(document);
     Ok(applied)
@@ -137,6 +162,9 @@ pub fn is_in(document: &Document, change: &Change) -> bool {
         Change::Update { id, patch, .. } => all_holders(document, id, |members| patch.is_in(members)),
         Change::RetireExpired { until, .. } => !edit::has_expired(document, *until),
         Change::Migrate => !members_of_records(document).any(|members| seal::has_plaintext(&members)),
+        Change::Import(import) => import::is_in(document, import),
+        // Only the write's own id can tell it from a document that merely looks the same.
+        Change::Restore(_) => false,
     }
 }
 

@@ -116,7 +116,7 @@ impl Document {
         edited
     }
 
-    fn set_in_front_of_keys(&mut self, name: &str, value: Box<RawValue>) {
+    pub(super) fn set_in_front_of_keys(&mut self, name: &str, value: Box<RawValue>) {
         if self.members.get(name).is_some() {
             self.members.set(name, value);
         } else {
@@ -192,6 +192,11 @@ pub(super) fn compact(raw: &RawValue) -> Vec<u8> {
     let mut json = Vec::with_capacity(raw.get().len());
     push_compact(&mut json, raw);
     json
+}
+
+/// Whether two values say the same: layout and the spelling of a text do not count, that of a number does.
+pub(super) fn same_value(a: &RawValue, b: &RawValue) -> bool {
+    a.get() == b.get() || compact(a) == compact(b) || text(a).is_some_and(|own| text(b) == Some(own))
 }
 
 /// Copies JSON without the white space between its tokens; no token spans lines, so the copy is one line.

@@ -5,7 +5,7 @@ mod prefixes;
 
 use zeroize::Zeroizing;
 
-pub use self::prefixes::{BadPrefixes, Prefixes};
+pub use self::prefixes::{BadPrefixes, MAX_PREFIX_BYTES, Prefixes};
 use super::{secret::Secret, terms::Environment, time::Timestamp};
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
@@ -72,6 +72,18 @@ pub enum SecretForm {
     /// `sec_…`, with or without an owner.
     Operator,
     Environment(Environment),
+}
+
+/// How secrets begin, each with the length of a whole one.
+pub fn beginnings(prefixes: &Prefixes) -> [(&str, usize); 1 + Environment::ALL.len()] {
+    let [first, second, third] = Environment::ALL.map(|environment| prefixes.of(environment));
+    let whole = |prefix: &str| prefix.len() + ENVIRONMENT_SECRET_CHARS;
+    [
+        (SECRET_PREFIX, SECRET_CHARS),
+        (first, whole(first)),
+        (second, whole(second)),
+        (third, whole(third)),
+    ]
 }
 
 /// Whether a text is a secret of ours, told by its form and its checksum alone: for scanners that look for leaked ones.

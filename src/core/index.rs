@@ -1,12 +1,14 @@
 //! The index: digest to key, immutable and compact, built once from a document and read by every verify.
 
 mod build;
+mod imported;
 mod terms;
 mod text;
 
 use hashbrown::HashTable;
 
-use self::{terms::AllTerms, text::Texts};
+pub use self::imported::Candidate;
+use self::{imported::Imported, terms::AllTerms, text::Texts};
 use super::{document::DocumentError, key::Defect, policy::Policy, secret::Digest, time::Timestamp};
 
 /// How many denied records are named; a document full of them must not fill memory and logs.
@@ -21,6 +23,7 @@ pub struct Index {
     texts: Texts,
     terms: AllTerms,
     keys_count: usize,
+    imported: Imported,
     generation: Option<u64>,
     write_id: Option<Box<str>>,
     plaintext_count: usize,
@@ -70,7 +73,10 @@ pub struct Entry<'a> {
     /// A JSON object, without white space.
     pub metadata: &'a str,
     pub expires_at: Option<Timestamp>,
+    /// Taken away by either member that does that.
     pub revoked: bool,
+    /// Taken away by no more than `is_active`, as a key is that has long expired: then that is what it is.
+    pub merely_inactive: bool,
     /// `None` for a plain key.
     pub policy: Option<Policy<'a>>,
     /// Set when it was found by a secret that was replaced, which is good until then.
@@ -87,6 +93,7 @@ impl Index {
             texts: Texts::default(),
             terms: AllTerms::default(),
             keys_count: 0,
+            imported: Imported::default(),
             generation: None,
             write_id: None,
             plaintext_count: 0,
@@ -151,7 +158,7 @@ impl Index {
         let records = self.records.capacity() * size_of::<Record>();
         let previous = self.previous.capacity() * size_of::<PreviousSecret>();
         let tables = records + previous + self.by_digest.allocation_size();
-        tables + self.texts.resident_bytes() + self.terms.resident_bytes()
+        tables + self.texts.resident_bytes() + self.terms.resident_bytes() + self.imported.resident_bytes()
     }
 
     fn digest(&self, number: u32) -> &Digest {
@@ -181,6 +188,7 @@ impl Index {
             metadata: self.texts.metadata(record.metadata),
             expires_at: (record.expires_at != NEVER).then(|| Timestamp::from_millis(record.expires_at)),
             revoked: label.revoked,
+            merely_inactive: label.merely_inactive,
             policy: label.rules.map(|rules| self.terms.policy(&rules)),
             previous_until: None,
         }

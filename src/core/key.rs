@@ -1,5 +1,7 @@
 //! One record of the document read as a key: every member checked, or the reason why it cannot be one.
 
+mod defect;
+mod imported;
 mod life;
 mod policy;
 
@@ -17,7 +19,9 @@ pub use self::policy::{
     KeyPolicy, MAX_KEY_PREFIX_BYTES, MAX_LIMIT, MAX_LIMIT_NAME_BYTES, MAX_RATE_PER_HOUR, MAX_USER_ID_BYTES,
     MAX_WINDOW_SECONDS, Previous,
 };
+pub use self::{defect::Defect, imported::Imported};
 use super::{
+    imported::stored_digest as digest_of_hash,
     secret::{Digest, Secret},
     time::Timestamp,
 };
@@ -30,7 +34,9 @@ pub const MAX_ID_BYTES: usize = 256;
 pub struct Key<'a> {
     pub id: Cow<'a, str>,
     pub name: Cow<'a, str>,
+    /// What the key is looked up under: of an imported one the stand-in for its hash.
     pub digest: Digest,
+    pub imported: Option<Imported<'a>>,
     /// Still stored with its plaintext secret; the next write stores the digest instead.
     pub plaintext: bool,
     pub secret_type: SecretType,
@@ -49,7 +55,7 @@ pub struct Key<'a> {
     /// `None` for a plain key.
     pub policy: Option<KeyPolicy<'a>>,
     /// Secrets that were replaced and are still good for a while.
-    pub previous: Vec<Previous>,
+    pub previous: Vec<Previous<'a>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -64,82 +70,6 @@ impl SecretType {
     pub const fn word(self) -> &'static str {
         match self {
             Self::SharedSecret => "shared_secret",
-        }
-    }
-}
-
-/// Why a record is no key. Its holder is denied; the log names it by id and by this word.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Defect {
-    NotAnObject,
-    BadId,
-    BadName,
-    NoSecret,
-    BadSecret,
-    BadDigest,
-    SecretAndDigestDiffer,
-    UnknownSecretType,
-    BadExpiry,
-    BadRevocation,
-    BadMetadata,
-    BadUserId,
-    BadEnvironment,
-    BadKeyPrefix,
-    BadLimits,
-    BadAllowedIps,
-    BadScopes,
-    BadPrevious,
-    DuplicateId,
-    DuplicateSecret,
-}
-
-impl Defect {
-    pub const ALL: [Self; 20] = [
-        Self::NotAnObject,
-        Self::BadId,
-        Self::BadName,
-        Self::NoSecret,
-        Self::BadSecret,
-        Self::BadDigest,
-        Self::SecretAndDigestDiffer,
-        Self::UnknownSecretType,
-        Self::BadExpiry,
-        Self::BadRevocation,
-        Self::BadMetadata,
-        Self::BadUserId,
-        Self::BadEnvironment,
-        Self::BadKeyPrefix,
-        Self::BadLimits,
-        Self::BadAllowedIps,
-        Self::BadScopes,
-        Self::BadPrevious,
-        Self::DuplicateId,
-        Self::DuplicateSecret,
-    ];
-
-    /// The word in the log, such as `bad_expiry`.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::NotAnObject => "not_an_object",
-            Self::BadId => "bad_id",
-            Self::BadName => "bad_name",
-            Self::NoSecret => "no_secret",
-            Self::BadSecret => "bad_secret",
-            Self::BadDigest => "bad_digest",
-            Self::SecretAndDigestDiffer => "secret_and_digest_differ",
-            Self::UnknownSecretType => "unknown_secret_type",
-            Self::BadExpiry => "bad_expiry",
-            Self::BadRevocation => "bad_revocation",
-            Self::BadMetadata => "bad_metadata",
-            Self::BadUserId => "bad_user_id",
-            Self::BadEnvironment => "bad_environment",
-            Self::BadKeyPrefix => "bad_key_prefix",
-            Self::BadLimits => "bad_limits",
-            Self::BadAllowedIps => "bad_allowed_ips",
-            Self::BadScopes => "bad_scopes",
-            Self::BadPrevious => "bad_previous",
-            Self::DuplicateId => "duplicate_id",
-            Self::DuplicateSecret => "duplicate_secret",
         }
     }
 }
@@ -187,6 +117,7 @@ impl<'a> Members<'a> {
             id: self.id().ok_or(Defect::BadId)?,
             name: self.name.and_then(text).ok_or(Defect::BadName)?,
             digest: self.digest()?,
+            imported: self.imported()?,
             plaintext: present(self.secret).is_some(),
             secret_type: self.secret_type()?,
             created_at: self.created_at.and_then(text),
@@ -235,6 +166,11 @@ impl<'a> Members<'a> {
             (Some(digest), _) | (None, Some(digest)) => Ok(digest),
             (None, None) => Err(Defect::NoSecret),
         }
+    }
+
+    fn imported(&self) -> Result<Option<Imported<'a>>, Defect> {
+        let key_prefix = self.policy.as_ref().and_then(|members| members.key_prefix);
+        Imported::read(self.secret_hash, key_prefix)
     }
 
     fn secret_type(&self) -> Result<SecretType, Defect> {
@@ -416,7 +352,7 @@ fn digest_of_secret(raw: &RawValue) -> Option<Digest> {
 }
 
 fn stored_digest(raw: &RawValue) -> Option<Digest> {
-    text(raw)?.parse().ok()
+    digest_of_hash(&text(raw)?)
 }
 
 #[cfg(test)]

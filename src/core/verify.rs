@@ -64,8 +64,18 @@ impl Refusal {
 /// Everything that record, request and time decide. Only the holder of a genuine secret ever sees a refusal other than
 /// `Invalid`.
 pub fn verify<'a>(index: &'a Index, presented: &str, asked: &Asked<'_>, now: Timestamp) -> Result<Good<'a>, Refusal> {
-    let entry = holder(index, presented, now).ok_or(Refusal::Invalid)?;
-    if entry.revoked {
+    verify_digest(index, &Digest::of(presented), asked, now)
+}
+
+/// The same for a secret whose digest is known, or that has a stand-in for one.
+pub fn verify_digest<'a>(
+    index: &'a Index,
+    digest: &Digest,
+    asked: &Asked<'_>,
+    now: Timestamp,
+) -> Result<Good<'a>, Refusal> {
+    let entry = holder(index, digest, now).ok_or(Refusal::Invalid)?;
+    if entry.is_revoked(now) {
         Err(Refusal::Revoked)
     } else if entry.has_expired(now) {
         Err(Refusal::Expired)
@@ -79,13 +89,22 @@ pub fn verify<'a>(index: &'a Index, presented: &str, asked: &Asked<'_>, now: Tim
 }
 
 /// Whose secret it is, good or not. One that was replaced is as good as unknown when its time is over.
-pub fn holder<'a>(index: &'a Index, presented: &str, now: Timestamp) -> Option<Entry<'a>> {
-    let entry = index.find(&Digest::of(presented))?;
-    entry.previous_until.is_none_or(|until| now < until).then_some(entry)
+pub fn holder<'a>(index: &'a Index, digest: &Digest, now: Timestamp) -> Option<Entry<'a>> {
+    index.find(digest).filter(|entry| !entry.is_outdated(now))
 }
 
 impl<'a> Entry<'a> {
-    fn has_expired(&self, now: Timestamp) -> bool {
+    /// Found by a secret that was replaced and is not good any more.
+    pub fn is_outdated(&self, now: Timestamp) -> bool {
+        self.previous_until.is_some_and(|until| now >= until)
+    }
+
+    /// A key that was marked inactive because it has long expired is expired and no more.
+    pub fn is_revoked(&self, now: Timestamp) -> bool {
+        self.revoked && !(self.merely_inactive && self.has_expired(now))
+    }
+
+    pub fn has_expired(&self, now: Timestamp) -> bool {
         self.expires_at.is_some_and(|expires_at| now >= expires_at)
     }
 
@@ -232,7 +251,7 @@ mod tests {
     fn the_first_check_that_fails_is_the_refusal() {
         let policy = r#","allowed_ips":["10.0.0.0/8"],"scopes":["orders:*"]"#;
         let expired = format!(r#"{policy},"expires_at":"{NOW_TEXT}""#);
-        let revoked = format!(r#"{expired},"is_active":false"#);
+        let revoked = format!(r#"{expired},"revoked_at":"{NOW_TEXT}""#);
         let (inside, outside) = (Some("::ffff:10.1.2.3"), Some("192.0.2.1"));
         let none: &[&str] = &[];
         let table = [
@@ -257,7 +276,7 @@ mod tests {
             let (index, asked) = (index(members), asked(client_ip, scopes));
             let verdict = verify(&index, "sec_1", &asked, NOW).err();
             assert_eq!(verdict, refusal, "{members} {client_ip:?} {scopes:?}");
-            let findings = explain(&index, "sec_1", &asked, Outcome::NotSet, NOW).unwrap();
+            let findings = explain(&index, &Digest::of("sec_1"), &asked, Outcome::NotSet, NOW).unwrap();
             let failed = findings.iter().find(|finding| finding.outcome == Outcome::Failed);
             let explained = failed.map(|finding| match finding.check {
                 Check::Secret => Refusal::Invalid,
@@ -274,7 +293,7 @@ mod tests {
     #[test]
     fn only_who_holds_a_genuine_operators_secret_has_a_verdict_explained() {
         let plain = index("");
-        let words: Vec<_> = explain(&plain, "sec_1", &Asked::default(), Outcome::NotSet, NOW)
+        let words: Vec<_> = explain(&plain, &Digest::of("sec_1"), &Asked::default(), Outcome::NotSet, NOW)
             .unwrap()
             .iter()
             .map(|finding| (finding.check.word(), finding.outcome.word()))
@@ -288,11 +307,14 @@ mod tests {
             ("limits", "not_set"),
         ];
         assert_eq!(words, expected);
-        assert_eq!(explain(&plain, "sec_2", &Asked::default(), Outcome::NotSet, NOW), None);
+        assert_eq!(
+            explain(&plain, &Digest::of("sec_2"), &Asked::default(), Outcome::NotSet, NOW),
+            None
+        );
         assert_eq!(
             explain(
                 &index(r#","user_id":"u""#),
-                "sec_1",
+                &Digest::of("sec_1"),
                 &Asked::default(),
                 Outcome::NotSet,
                 NOW
@@ -341,12 +363,19 @@ mod tests {
     }
 
     #[test]
-    fn a_revoked_key_says_so_even_when_it_has_expired() {
-        let expires = format!(r#","expires_at":"{NOW_TEXT}","is_active":false"#);
-        assert_eq!(refusal(&expires, NOW), Some(Refusal::Revoked));
-        assert_eq!(
-            refusal(r#","revoked_at":"2020-01-01T00:00:00Z""#, NOW),
-            Some(Refusal::Revoked)
-        );
+    fn a_revoked_key_says_so_even_when_it_has_expired_unless_it_is_merely_inactive() {
+        let expires = format!(r#","expires_at":"{NOW_TEXT}""#);
+        let (inactive, revoked) = (r#","is_active":false"#, r#","revoked_at":"2020-01-01T00:00:00Z""#);
+        let before = Timestamp::from_millis(NOW.as_millis() - 1);
+        for (members, now, expected) in [
+            (revoked.to_owned(), NOW, Refusal::Revoked),
+            (inactive.to_owned(), NOW, Refusal::Revoked),
+            (format!("{expires}{revoked}"), NOW, Refusal::Revoked),
+            (format!("{expires}{revoked}{inactive}"), NOW, Refusal::Revoked),
+            (format!("{expires}{inactive}"), before, Refusal::Revoked),
+            (format!("{expires}{inactive}"), NOW, Refusal::Expired),
+        ] {
+            assert_eq!(refusal(&members, now), Some(expected), "{members}");
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! `/authz`: what a reverse proxy asks before it lets a request through. No body is read, and nothing here waits.
+//! `/authz`: what a reverse proxy asks before it lets a request through. No body is read, and nothing here waits but
+//! for the one bcrypt of an imported key that is seen for the first time.
 
 pub mod credential;
 mod identity_headers;
@@ -72,6 +73,8 @@ enum Refused {
     Query(Malformed),
     NoCredential(NoCredential),
     NotLoaded,
+    /// An imported key that cannot be told yet.
+    Busy,
     Key(KeyRefusal),
 }
 
@@ -86,12 +89,18 @@ async fn decide(connection: &Connection, head: &Parts, charged: &mut Charged) ->
         (Err(refused), _) | (_, Err(refused)) => return Err(malformed(connection, head, refused)),
     };
     let Some(loaded) = app.reader.current() else {
-        return Err(unavailable(connection, head));
+        return Err(unavailable(connection, head, Refused::NotLoaded));
+    };
+    let api_key = credential.as_str();
+    let loaded = verify::settled(app, loaded, [api_key]).await;
+    let Ok(digest) = app.imported.digest_of(&loaded.index, api_key) else {
+        return Err(unavailable(connection, head, Refused::Busy));
     };
     let client_ip = proxies::client_ip(&app.proxies, connection.peer.ip(), &head.headers);
     let question = Question {
         route: Route::Authz,
-        api_key: credential.as_str(),
+        api_key,
+        digest,
         asked: &Asked {
             client_ip,
             required_scopes: parameters.required_scopes,
@@ -123,16 +132,16 @@ fn malformed(connection: &Connection, head: &Parts, refused: Refused) -> Refused
     refused
 }
 
-fn unavailable(connection: &Connection, head: &Parts) -> Refused {
+fn unavailable(connection: &Connection, head: &Parts, refused: Refused) -> Refused {
     connection.worker.app.telemetry.metrics.authz_unavailable();
     tracing::debug!(
         event = "verification_unavailable",
         endpoint = "/authz",
         request_id = identity::request_id(&head.headers, &connection.worker.request_ids).as_str(),
         traceparent = identity::traceparent(&head.headers),
-        "a proxy asked before any keys were loaded"
+        "a proxy asked for a key before it could be told"
     );
-    Refused::NotLoaded
+    refused
 }
 
 fn query(head: &Parts) -> &str {
@@ -146,6 +155,7 @@ impl Refused {
             Self::Query(malformed) => malformed.word(),
             Self::NoCredential(reason) => reason.code(),
             Self::NotLoaded => "not_loaded",
+            Self::Busy => "busy",
             Self::Key(refusal) => refusal.code(),
         }
     }
@@ -159,7 +169,7 @@ impl Refused {
             }
             Self::Key(KeyRefusal::IpNotAllowed | KeyRefusal::InsufficientScope) => StatusCode::FORBIDDEN,
             Self::Key(KeyRefusal::RateLimited) => StatusCode::TOO_MANY_REQUESTS,
-            Self::NotLoaded => StatusCode::SERVICE_UNAVAILABLE,
+            Self::NotLoaded | Self::Busy => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -176,7 +186,10 @@ impl Refused {
             Self::Key(KeyRefusal::InsufficientScope) => {
                 Some(r#"Bearer realm="heare-auth", error="insufficient_scope""#)
             }
-            Self::Key(KeyRefusal::IpNotAllowed | KeyRefusal::RateLimited) | Self::Query(_) | Self::NotLoaded => None,
+            Self::Key(KeyRefusal::IpNotAllowed | KeyRefusal::RateLimited)
+            | Self::Query(_)
+            | Self::NotLoaded
+            | Self::Busy => None,
         }
     }
 
@@ -185,6 +198,7 @@ impl Refused {
         match self {
             Self::Key(refusal) => Reply::from(Refusal::Key(refusal)),
             Self::NotLoaded => Reply::from(Refusal::NotLoaded),
+            Self::Busy => Reply::from(Refusal::Busy),
             Self::Query(Malformed::Require) => self.flat("require must name 1 to 100 scopes"),
             Self::Query(Malformed::Cost) => self.flat("cost must be a number from 1 to 100000"),
             Self::NoCredential(NoCredential::Missing) => self.flat("API key required"),

@@ -8,6 +8,7 @@ pub mod cors;
 pub mod deadlines;
 pub mod health;
 pub mod identity;
+pub mod imported;
 pub mod keys;
 pub mod limits;
 pub mod listen;
@@ -42,6 +43,7 @@ use crate::{
     usage::Usage,
 };
 use connection::Connection;
+use imported::Imported;
 use keys::{Management, route::Place};
 use local::Caller;
 use reply::{Refusal, Reply};
@@ -54,6 +56,7 @@ pub struct App {
     pub telemetry: Telemetry,
     pub clock: Arc<Clock>,
     pub usage: Usage,
+    pub imported: Imported,
     pub health_opaque: bool,
     /// This machine's name, by which a `Host` header may call it.
     pub hostname: String,

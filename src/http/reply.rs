@@ -21,6 +21,7 @@ pub enum Refusal {
     NoCredential,
     Malformed(Malformed),
     NotLoaded,
+    Busy,
     NotLocal,
     NotFound,
     MethodNotAllowed {
@@ -161,6 +162,11 @@ impl From<Refusal> for Reply {
                 r#"{"valid":false,"error":"Key data is not loaded yet"}"#,
             )
             .retry_after(Wait::A_SECOND),
+            Refusal::Busy => Self::fixed(
+                StatusCode::SERVICE_UNAVAILABLE,
+                r#"{"valid":false,"error":"The key is still being checked"}"#,
+            )
+            .retry_after(Wait::A_SECOND),
             Refusal::NotLocal => Self::fixed(
                 StatusCode::FORBIDDEN,
                 r#"{"error":"Refresh endpoint only accessible from localhost","detail":{"error":"Refresh endpoint only accessible from localhost"}}"#,
@@ -234,6 +240,7 @@ mod tests {
         let others = [
             Refusal::NoCredential,
             Refusal::NotLoaded,
+            Refusal::Busy,
             Refusal::NotLocal,
             Refusal::NotFound,
             Refusal::MethodNotAllowed { allow: "POST" },

@@ -1,5 +1,6 @@
 //! Decides presented keys, for every route that is asked about one, and answers `POST /verify`, its batch and
-//! `POST /api/v1/keys/validate`. Nothing here waits but for the body, and for Redis about a key with limits.
+//! `POST /api/v1/keys/validate`. Nothing here waits but for the body, for Redis about a key with limits, and for the one
+//! bcrypt of an imported key that is seen for the first time.
 
 mod batch;
 mod validate;
@@ -18,13 +19,14 @@ use super::{
     App, body,
     connection::Connection,
     identity,
+    imported::Busy,
     limits::{self, Charged},
     reply::{Refusal, Reply},
 };
 use crate::{
     core::{
         request::{Malformed, VerifyRequest},
-        secret::shown_prefix,
+        secret::{Digest, shown_prefix},
         time::Timestamp,
         verify::{self, Asked, Finding, Good, Outcome},
     },
@@ -88,6 +90,8 @@ impl Route {
 pub struct Question<'a> {
     pub route: Route,
     pub api_key: &'a str,
+    /// What the index has it under.
+    pub digest: Digest,
     pub asked: &'a Asked<'a>,
     /// Against whom it counts when the key is not good.
     pub guesser: IpAddr,
@@ -98,16 +102,31 @@ pub struct Question<'a> {
 }
 
 impl<'a> Question<'a> {
-    fn of(request: &'a VerifyRequest<'_>, route: Route, peer: IpAddr) -> Self {
+    fn of(request: &'a VerifyRequest<'_>, digest: Digest, route: Route, peer: IpAddr) -> Self {
         Self {
             route,
             api_key: &request.api_key,
+            digest,
             asked: &request.asked,
             guesser: peer,
             cost: request.cost,
             endpoint: request.endpoint.as_deref(),
         }
     }
+}
+
+/// The document to decide these keys by. Waits where one of them may be an imported key that has not been seen yet.
+pub(crate) async fn settled<'p>(
+    app: &App,
+    loaded: Arc<Loaded>,
+    presented: impl IntoIterator<Item = &'p str>,
+) -> Arc<Loaded> {
+    if !loaded.index.has_imported() {
+        return loaded;
+    }
+    app.imported.settle(&loaded.index, presented).await;
+    // What was revoked in the meantime is revoked.
+    app.reader.current().unwrap_or(loaded)
 }
 
 /// The one place where a presented key is decided: `/verify`, its batch, validation and whatever else lets somebody in by
@@ -121,7 +140,7 @@ pub(crate) async fn decide<'a, 'r>(
     began: Instant,
 ) -> Decided<'a> {
     let now = app.clock.now();
-    let decided = match verify::verify(&loaded.index, question.api_key, question.asked, now) {
+    let decided = match verify::verify_digest(&loaded.index, &question.digest, question.asked, now) {
         Ok(key) => match key.policy.filter(|policy| !policy.limits.is_empty()) {
             Some(policy) => {
                 let charged = limits::charge(app, key.id, &policy.limits(), question.cost).await;
@@ -174,7 +193,7 @@ fn whose<'a>(
     match verdict {
         Ok(key) => Some(key.id),
         Err(verify::Refusal::Invalid) => None,
-        Err(_) => verify::holder(&loaded.index, question.api_key, now).map(|key| key.id),
+        Err(_) => verify::holder(&loaded.index, &question.digest, now).map(|key| key.id),
     }
 }
 
@@ -263,53 +282,81 @@ impl Sender<'_> {
             Ok(request) => request,
             Err(reason) => return self.malformed(reason),
         };
-        match self.loaded() {
+        match self.loaded_for([&*request.api_key]).await {
             Ok(loaded) => self.look_up(&loaded, &request, self.began).await,
             Err(refusal) => Reply::from(refusal),
         }
     }
 
     async fn look_up(&self, loaded: &Loaded, request: &VerifyRequest<'_>, began: Instant) -> Reply {
-        let Decided { verdict, charged } = self.decide(loaded, request, began).await;
+        let digest = match self.digest(loaded, request) {
+            Ok(digest) => digest,
+            Err(refusal) => return Reply::from(refusal),
+        };
+        let Decided { verdict, charged } = self.decide(loaded, digest, request, began).await;
         let limits = charged.outcome();
         let reply = charged.tell(match verdict {
             Ok(key) => Reply::good_key(&key),
             Err(refusal) => refused(Refusal::Key(refusal), request),
         });
-        match self.explained(loaded, request, limits) {
+        match self.explained(loaded, &digest, request, limits) {
             Some(findings) => reply.with_checks(&findings),
             None => reply,
         }
     }
 
-    async fn decide<'l>(&self, loaded: &'l Loaded, request: &VerifyRequest<'_>, began: Instant) -> Decided<'l> {
+    async fn decide<'l>(
+        &self,
+        loaded: &'l Loaded,
+        digest: Digest,
+        request: &VerifyRequest<'_>,
+        began: Instant,
+    ) -> Decided<'l> {
         let worker = &self.connection.worker;
         let caller = || identity::request_info(self.headers, &worker.request_ids);
-        let question = Question::of(request, self.route, self.connection.peer.ip());
+        let question = Question::of(request, digest, self.route, self.connection.peer.ip());
         decide(&worker.app, loaded, &question, caller, began).await
     }
 
-    fn explained(&self, loaded: &Loaded, request: &VerifyRequest<'_>, limits: Outcome) -> Option<Vec<Finding>> {
+    fn explained(
+        &self,
+        loaded: &Loaded,
+        digest: &Digest,
+        request: &VerifyRequest<'_>,
+        limits: Outcome,
+    ) -> Option<Vec<Finding>> {
         if !request.explain {
             return None;
         }
         let now = self.connection.worker.app.clock.now();
-        verify::explain(&loaded.index, &request.api_key, &request.asked, limits, now)
+        verify::explain(&loaded.index, digest, &request.asked, limits, now)
     }
 
-    /// What is in force. Without it a key is not bad but unknowable.
-    fn loaded(&self) -> Result<Arc<Loaded>, Refusal> {
+    /// What these keys are decided by. Without it a key is not bad but unknowable.
+    async fn loaded_for<'p>(&self, presented: impl IntoIterator<Item = &'p str>) -> Result<Arc<Loaded>, Refusal> {
         let app = &self.connection.worker.app;
-        app.reader.current().ok_or_else(|| {
-            app.telemetry.metrics.verify_unavailable();
-            tracing::debug!(
-                event = "verification_unavailable",
-                request_id = identity::request_id(self.headers, &self.connection.worker.request_ids).as_str(),
-                traceparent = identity::traceparent(self.headers),
-                "a key was asked for before any were loaded"
-            );
-            Refusal::NotLoaded
-        })
+        match app.reader.current() {
+            Some(loaded) => Ok(settled(app, loaded, presented).await),
+            None => Err(self.unavailable(Refusal::NotLoaded)),
+        }
+    }
+
+    fn digest(&self, loaded: &Loaded, request: &VerifyRequest<'_>) -> Result<Digest, Refusal> {
+        let imported = &self.connection.worker.app.imported;
+        let digest = imported.digest_of(&loaded.index, &request.api_key);
+        digest.map_err(|Busy| self.unavailable(Refusal::Busy))
+    }
+
+    fn unavailable(&self, refusal: Refusal) -> Refusal {
+        let worker = &self.connection.worker;
+        worker.app.telemetry.metrics.verify_unavailable();
+        tracing::debug!(
+            event = "verification_unavailable",
+            request_id = identity::request_id(self.headers, &worker.request_ids).as_str(),
+            traceparent = identity::traceparent(self.headers),
+            "a key was asked for before it could be told"
+        );
+        refusal
     }
 
     fn malformed(&self, reason: Malformed) -> Reply {

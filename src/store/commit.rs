@@ -70,6 +70,14 @@ pub async fn read(store: &Store, envelope: &Envelope) -> Result<Document, Commit
     Ok(parse(&store.read_if_changed(None).await?, envelope)?.0)
 }
 
+/// One version of the stored document; `None` when there is no such version.
+pub async fn read_version(store: &Store, envelope: &Envelope, id: &str) -> Result<Option<Document>, CommitError> {
+    match store.read_version(id).await? {
+        Fetched::Missing | Fetched::Unchanged => Ok(None),
+        fetched @ Fetched::Object { .. } => Ok(Some(parse(&fetched, envelope)?.0)),
+    }
+}
+
 /// Makes one change. Repeats are bounded and jittered; a lost answer is settled by looking for the write's own id.
 pub async fn commit(
     store: &Store,

@@ -10,7 +10,10 @@ use std::fmt;
 use bytes::Bytes;
 
 use self::{file::FileStore, s3::S3Store};
-use crate::config::{Location, StoreConfig};
+use crate::{
+    config::{Location, StoreConfig},
+    core::time::Timestamp,
+};
 
 /// The version of an object: its `ETag` in S3, a digest of its bytes in a file. Compared, never interpreted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -55,6 +58,24 @@ pub enum Written {
     Done(Version),
     /// Somebody else wrote in between (412, 409, or 404 for an `If-Match`).
     Conflict,
+}
+
+/// What a store remembers of the object.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Versions {
+    /// A file, and a bucket without versioning, hold what was written last and nothing else.
+    NotKept,
+    Kept(Vec<StoredVersion>),
+}
+
+/// One write of the object, or its deletion.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredVersion {
+    pub id: String,
+    pub written_at: Option<Timestamp>,
+    pub bytes: Option<u64>,
+    pub is_latest: bool,
+    pub is_deletion: bool,
 }
 
 /// What keeps the store from answering. The word goes to `/ready`, the log and refusals; no internals.
@@ -127,6 +148,22 @@ impl Store {
         match self {
             Self::S3(store) => store.write_if_unchanged(bytes, expect).await,
             Self::File(store) => store.write_if_unchanged(bytes, expect).await,
+        }
+    }
+
+    /// The object's versions, the newest first, at most `limit`.
+    pub async fn versions(&self, limit: usize) -> Result<Versions, StoreError> {
+        match self {
+            Self::S3(store) => store.versions(limit).await,
+            Self::File(_) => Ok(Versions::NotKept),
+        }
+    }
+
+    /// One version of the object, or that there is no such version.
+    pub async fn read_version(&self, id: &str) -> Result<Fetched, StoreError> {
+        match self {
+            Self::S3(store) => store.read_version(id).await,
+            Self::File(_) => Ok(Fetched::Missing),
         }
     }
 

@@ -1,5 +1,7 @@
 //! The object in S3: one GET, one conditional PUT, each within time limits of our own.
 
+mod versions;
+
 use std::{error::Error, time::Duration};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};

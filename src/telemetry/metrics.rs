@@ -27,6 +27,7 @@ const UNSET: u64 = u64::MAX;
 pub struct Metrics {
     verify: [Shard; SHARDS],
     authz: [Shard; SHARDS],
+    bcrypt: AtomicU64,
     refresh_success: AtomicU64,
     refresh_failed: AtomicU64,
     refresh_rejected: AtomicU64,
@@ -103,6 +104,11 @@ impl Metrics {
     /// As `verify_unavailable`.
     pub fn authz_unavailable(&self) {
         mine(&self.authz).unavailable.fetch_add(1, Relaxed);
+    }
+
+    /// A secret was checked against an imported key's hash.
+    pub fn bcrypt(&self) {
+        self.bcrypt.fetch_add(1, Relaxed);
     }
 
     pub fn refresh_success(&self, took: Duration) {
@@ -294,6 +300,7 @@ impl Metrics {
             ("authz.malformed", authz_malformed),
             ("authz.duration_count", durations.authz.seen),
             ("authz.duration_sum_us", durations.authz.sum_us),
+            ("verify.bcrypt", taken(&self.bcrypt)),
             ("refresh.requests", refreshed + refresh_failed + rejected),
             ("refresh.success", refreshed),
             ("refresh.failed", refresh_failed),
@@ -359,6 +366,7 @@ impl Default for Metrics {
         Self {
             verify: [const { Shard::new() }; SHARDS],
             authz: [const { Shard::new() }; SHARDS],
+            bcrypt: AtomicU64::new(0),
             refresh_success: AtomicU64::new(0),
             refresh_failed: AtomicU64::new(0),
             refresh_rejected: AtomicU64::new(0),

@@ -48,6 +48,8 @@ impl Action {
             Change::Reactivate { .. } => Self::Reactivate,
             Change::RetireExpired { .. } => Self::Expire,
             Change::Delete { .. } => Self::Delete,
+            Change::Import(_) => Self::Import,
+            Change::Restore(_) => Self::Rollback,
             Change::Migrate => Self::Migrate,
         }
     }

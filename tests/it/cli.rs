@@ -17,28 +17,28 @@ use serde_json::Value;
 use crate::support::service::Settings;
 
 /// What a command said, as texts.
-struct Said {
-    code: Option<i32>,
-    stdout: String,
-    stderr: String,
+pub struct Said {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
 }
 
 impl Said {
     /// The one JSON object on stdout.
-    fn json(&self) -> Value {
+    pub fn json(&self) -> Value {
         assert_eq!(self.stdout.lines().count(), 1, "one line: {}", self.stdout);
         serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("not JSON ({e}): {}", self.stdout))
     }
 
     #[track_caller]
-    fn done(self) -> Self {
+    pub fn done(self) -> Self {
         assert_eq!(self.code, Some(0), "stdout: {}\nstderr: {}", self.stdout, self.stderr);
         self
     }
 
     /// Failed with nothing on stdout and this on stderr.
     #[track_caller]
-    fn failed(self, code: i32, first_line: &str) -> Self {
+    pub fn failed(self, code: i32, first_line: &str) -> Self {
         assert_eq!(self.stdout, "");
         assert_eq!(self.stderr.lines().next(), Some(first_line), "{}", self.stderr);
         assert_eq!(self.code, Some(code));
@@ -57,25 +57,25 @@ impl From<Output> for Said {
     }
 }
 
-fn run(settings: &Settings, arguments: &[&str]) -> Said {
+pub fn run(settings: &Settings, arguments: &[&str]) -> Said {
     settings.run(arguments).into()
 }
 
-fn run_with_input(settings: &Settings, arguments: &[&str], input: &str) -> Said {
+pub fn run_with_input(settings: &Settings, arguments: &[&str], input: &str) -> Said {
     settings.run_with_input(arguments, input).into()
 }
 
 /// Creates a key without calling any service and gives the command's JSON.
-fn create(settings: &Settings, name: &str) -> Value {
+pub fn create(settings: &Settings, name: &str) -> Value {
     run(settings, &["create", "--name", name, "--no-refresh", "--json"])
         .done()
         .json()
 }
 
-fn id_of(key: &Value) -> &str {
+pub fn id_of(key: &Value) -> &str {
     key["id"].as_str().expect("a key has an id")
 }
 
-fn stored(settings: &Settings) -> String {
+pub fn stored(settings: &Settings) -> String {
     std::fs::read_to_string(settings.document()).expect("a document is stored")
 }

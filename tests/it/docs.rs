@@ -24,6 +24,11 @@ fn the_commands_in_the_readme_print_what_the_readme_says() {
 }
 
 #[test]
+fn the_commands_in_the_migration_guide_print_what_it_says() {
+    run_document("documentation/migration/api-keys.md");
+}
+
+#[test]
 fn every_shell_block_is_run_or_says_why_not() {
     for name in documents() {
         let text = read(&name);

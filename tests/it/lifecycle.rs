@@ -230,6 +230,8 @@ const WRONG: &[(&str, &str)] = &[
     ("SNAPSHOT_PATH", "/dev/null/m4rk3r"),
     ("SNAPSHOT_PATH", "/"),
     ("STRICT_GENERATION", "m4rk3r"),
+    ("KEY_PREFIXES", "m4rk3r"),
+    ("EXPIRED_AFTER", "m4rk3r"),
     ("HEALTH_OPAQUE", "m4rk3r"),
     ("KEY_PREFIXES", "m4rk3r"),
     ("EXPIRED_AFTER", "m4rk3r"),

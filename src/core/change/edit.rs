@@ -1,12 +1,14 @@
 //! Changes within a record that is there: rotate, revoke, reactivate, update, and retire what has long expired.
 
+use std::borrow::Cow;
+
 use serde::Serialize;
 use serde_json::value::RawValue;
 
 use super::{Applied, ChangeError, MAX_PREVIOUS, has_id, holders, members_of_records, name_of, present, seal};
 use crate::core::{
     document::{Document, Members, json_of, text},
-    key::Key,
+    key::{Imported, Key},
     secret::Digest,
     tag::Tag,
     terms::{Burst, Networks, RateLimit, Scopes, Windows},
@@ -52,8 +54,12 @@ pub struct Patch {
 
 /// An earlier secret that is still good, as it is written.
 #[derive(Serialize)]
-struct Previous {
-    secret_hash: String,
+struct Previous<'a> {
+    /// As it was stored.
+    secret_hash: &'a RawValue,
+    /// What leads to a bcrypt hash.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_prefix: Option<Cow<'a, str>>,
     not_after: String,
 }
 
@@ -70,7 +76,8 @@ pub(super) fn rotate(document: &mut Document, rotation: &Rotation) -> Result<App
             return Err(ChangeError::DeadKey);
         }
         let until = overlap_until.filter(|until| until > at);
-        let previous = until.map_or(Ok(Vec::new()), |until| previous(members, until, *at))?;
+        let imported = key.and_then(|key| key.imported.as_ref());
+        let previous = until.map_or(Ok(Vec::new()), |until| previous(members, imported, until, *at))?;
         set_or_remove(members, "previous", (!previous.is_empty()).then(|| json_of(&previous)));
         members.set("secret_hash", json_of(&digest.to_string()));
         let key_prefix = key_prefix.as_deref().map(json_of::<str>);
@@ -80,9 +87,15 @@ pub(super) fn rotate(document: &mut Document, rotation: &Rotation) -> Result<App
 }
 
 /// The secrets that stay good, the newest first. None outlives the one that came after it.
-fn previous(members: &Members<'_>, until: Timestamp, at: Timestamp) -> Result<Vec<Box<RawValue>>, ChangeError> {
+fn previous(
+    members: &Members<'_>,
+    imported: Option<&Imported<'_>>,
+    until: Timestamp,
+    at: Timestamp,
+) -> Result<Vec<Box<RawValue>>, ChangeError> {
     let newest = Previous {
-        secret_hash: seal::digest(members).ok_or(ChangeError::NoOverlap)?.to_string(),
+        secret_hash: present(members, "secret_hash").ok_or(ChangeError::BadRecord)?,
+        key_prefix: imported.map(|imported| Cow::Borrowed(&*imported.key_prefix)),
         not_after: until.to_string(),
     };
     let mut previous = vec![json_of(&newest)];

@@ -9,7 +9,7 @@ use serde::{
 use serde_json::value::RawValue;
 
 /// An object that is being edited. Of a repeated member the last counts, as in Python; a change leaves no earlier one.
-#[derive(Clone)]
+#[derive(Clone, Default)]
 pub struct Members<'a>(Vec<Member<'a>>);
 
 /// Both sides are JSON text; a name comes with its quotation marks.

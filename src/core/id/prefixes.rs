@@ -2,7 +2,8 @@
 
 use crate::core::terms::Environment;
 
-const MAX_PREFIX_BYTES: usize = 24;
+/// The most bytes of a prefix.
+pub const MAX_PREFIX_BYTES: usize = 24;
 /// Prefixes of our own ids and secrets, which no environment may take.
 const TAKEN: [&str; 2] = ["key_", "sec_"];
 

@@ -6,6 +6,7 @@ mod shared;
 use std::borrow::Cow;
 
 use self::shared::Shared;
+use super::imported::Imported;
 use super::terms::{AllTerms, SeenTerms};
 use super::text::{Label, Rules, Seen, Texts};
 use super::{BadRecord, Index, MAX_BAD_RECORDS, NEVER, PreviousSecret, Record};
@@ -26,6 +27,7 @@ struct Builder {
     /// In the order of their records.
     previous: Vec<PreviousSecret>,
     texts: Texts,
+    imported: Imported,
     seen: Seen,
     terms: AllTerms,
     seen_terms: SeenTerms,
@@ -66,8 +68,10 @@ impl Builder {
 
     fn push_key(&mut self, position: usize, key: Key<'_>) {
         self.push_previous(&key.previous);
+        self.push_imported(&key);
+        let marks = [key.revoked, key.is_merely_inactive()];
         let (id, name) = (escaped(key.id), escaped(key.name));
-        let text = self.push_label(key.revoked, [&id, &name], key.policy);
+        let text = self.push_label(marks, [&id, &name], key.policy);
         let metadata = key.metadata.map_or("{}", serde_json::value::RawValue::get);
         let metadata = self.seen.intern(&mut self.texts, metadata);
         let expires_at = key.expires_at.map_or(NEVER, Timestamp::as_millis);
@@ -81,9 +85,15 @@ impl Builder {
         self.plaintext_count += usize::from(key.plaintext);
     }
 
-    fn push_label(&mut self, revoked: bool, [id, name]: [&str; 2], policy: Option<KeyPolicy<'_>>) -> u32 {
+    fn push_label(
+        &mut self,
+        [revoked, merely_inactive]: [bool; 2],
+        [id, name]: [&str; 2],
+        policy: Option<KeyPolicy<'_>>,
+    ) -> u32 {
         let label = Label {
             revoked,
+            merely_inactive,
             id,
             name,
             rules: None,
@@ -113,11 +123,25 @@ impl Builder {
         }));
     }
 
+    /// What leads to the secrets of the record that is pushed next.
+    fn push_imported(&mut self, key: &Key<'_>) {
+        let record = number(self.records.len());
+        let own = key.imported.iter().map(|imported| (imported, key.digest));
+        let earlier = key
+            .previous
+            .iter()
+            .filter_map(|previous| Some((previous.imported.as_ref()?, previous.digest)));
+        for (imported, stand_in) in own.chain(earlier) {
+            self.imported.push(imported, stand_in, record);
+        }
+    }
+
     fn finish(mut self, generation: Option<u64>, write_id: Option<Box<str>>) -> Index {
         self.seen = Seen::default();
         self.seen_terms = SeenTerms::default();
         let mut shared = self.shared_ids();
         let mut by_digest = self.table_by_digest(&mut shared);
+        shared.extend(self.imported.crowded().map(|record| (record, Defect::SharedPrefix)));
         // A record that shares both is named once, by its id.
         shared.sort_unstable_by_key(|&(record, defect)| (record, defect != Defect::DuplicateId));
         shared.dedup_by_key(|&mut (record, _)| record);
@@ -128,6 +152,11 @@ impl Builder {
             }
         }
         let keys_count = self.records.len() - shared.len();
+        let mut imported = std::mem::take(&mut self.imported);
+        imported.retain(|digest| {
+            let same = |&number: &u32| self.digest(number) == digest;
+            by_digest.find(digest.table_hash(), same).is_some()
+        });
         let bad_records_count = self.defective.count + shared.len();
         let bad_records = self.bad_records(&shared);
         self.records.shrink_to_fit();
@@ -149,6 +178,7 @@ impl Builder {
             texts,
             terms,
             keys_count,
+            imported,
             generation,
             write_id,
             plaintext_count,
@@ -178,6 +208,7 @@ impl Defective {
         if let Some(id) = &id {
             let label = Label {
                 revoked: false,
+                merely_inactive: false,
                 id: &escaped(id.clone()),
                 name: "",
                 rules: None,

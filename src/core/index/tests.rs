@@ -50,6 +50,62 @@ fn a_key_is_found_by_its_digest_with_all_its_texts() {
     assert!(entry.revoked);
 }
 
+fn imported(id: &str, salt: u8, prefix: &str) -> String {
+    let hash = format!("$2b$04${}", format!("{salt:02}").repeat(27).split_at(53).0);
+    format!(r#"{{"id":"{id}","name":"N","secret_hash":"{hash}","key_prefix":"{prefix}"}}"#)
+}
+
+#[test]
+fn imported_records_are_found_by_the_prefix_of_a_secret() {
+    let records = [
+        imported("a", 1, "hk_live_a"),
+        imported("b", 2, "hk_live_ab"),
+        imported("c", 3, "hk_é"),
+    ];
+    let index = build(&records.each_ref().map(String::as_str));
+    let holders = |presented: &str| -> Vec<&str> {
+        index
+            .candidates(presented)
+            .filter_map(|candidate| Some(index.find(&candidate.stand_in)?.id))
+            .collect()
+    };
+    assert_eq!(
+        (index.keys_count(), index.imported_count(), index.has_imported()),
+        (3, 3, true)
+    );
+    for (presented, expected) in [
+        ("hk_live_abc", ["a", "b"].as_slice()),
+        ("hk_live_a", &["a"]),
+        ("hk_live_", &[]),
+        ("hk_éx", &["c"]),
+        ("hk_e\u{301}xxxx", &[]),
+        ("", &[]),
+    ] {
+        assert_eq!(holders(presented), expected, "{presented:?}");
+    }
+    assert!(!build(&[&key("key_1", "sec_1")]).has_imported());
+}
+
+#[test]
+fn at_most_eight_imported_records_share_a_prefix() {
+    for (count, denied_count) in [(8, 0), (9, 9)] {
+        let records: Vec<String> = (0..count)
+            .map(|n| imported(&format!("k{n}"), n, "hk_live_abc"))
+            .collect();
+        let index = build(&records.iter().map(String::as_str).collect::<Vec<_>>());
+        assert_eq!(index.bad_records_count(), denied_count);
+        assert!(
+            denied(&index)
+                .iter()
+                .all(|(_, _, defect)| *defect == Defect::SharedPrefix)
+        );
+        assert_eq!(
+            index.candidates("hk_live_abc").count(),
+            usize::from(count) - denied_count
+        );
+    }
+}
+
 #[test]
 fn bytes_that_are_no_document_are_told_apart() {
     let whole = document(&[&key("key_1", "sec_1"), r#"{"id":"é"}"#]);

@@ -18,6 +18,7 @@ pub struct Texts {
 /// What stands together for each key.
 pub struct Label<'a> {
     pub revoked: bool,
+    pub merely_inactive: bool,
     pub id: &'a str,
     pub name: &'a str,
     pub rules: Option<Rules<'a>>,
@@ -33,6 +34,7 @@ pub struct Rules<'a> {
 
 const REVOKED: usize = 1;
 const WITH_RULES: usize = 2;
+const MERELY_INACTIVE: usize = 4;
 
 impl Texts {
     pub fn label(&self, at: u32) -> Label<'_> {
@@ -44,6 +46,7 @@ impl Texts {
         let end = name_at + name_len;
         Label {
             revoked: marks & REVOKED != 0,
+            merely_inactive: marks & MERELY_INACTIVE != 0,
             id: &self.all[id_at..name_at],
             name: &self.all[name_at..end],
             rules: (marks & WITH_RULES != 0).then(|| self.rules(end)),
@@ -76,7 +79,8 @@ impl Texts {
     pub fn push_label(&mut self, label: &Label<'_>) -> u32 {
         let at = self.end();
         let revoked = if label.revoked { REVOKED } else { 0 };
-        let marks = revoked | label.rules.map_or(0, |_| WITH_RULES);
+        let merely_inactive = if label.merely_inactive { MERELY_INACTIVE } else { 0 };
+        let marks = revoked | merely_inactive | label.rules.map_or(0, |_| WITH_RULES);
         self.push_number(label.id.len() * 2 + usize::from(marks != 0));
         self.push_number(label.name.len());
         if marks != 0 {

@@ -5,7 +5,7 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Defect, present, stored_digest, text};
+use super::{Defect, Imported, present, stored_digest, text};
 use crate::core::{
     network::Networks,
     policy::{Environment, HOUR, KeyLimit, MAX_NAMED_LIMITS, OWNED_LIMIT_PER_HOUR, Terms},
@@ -35,10 +35,12 @@ pub struct KeyPolicy<'a> {
     pub terms: Terms,
 }
 
-/// The digest of a secret that was replaced and is good until then.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Previous {
+/// A secret that was replaced and is good until then.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Previous<'a> {
+    /// What it is looked up under, as the key's own.
     pub digest: Digest,
+    pub imported: Option<Imported<'a>>,
     pub not_after: Timestamp,
 }
 
@@ -60,7 +62,7 @@ impl<'a> PolicyMembers<'a> {
     /// `None` when nothing is set: such a key is as plain as one without the members.
     pub fn policy(&self) -> Result<Option<KeyPolicy<'a>>, Defect> {
         let user_id = short_text(self.user_id, MAX_USER_ID_BYTES).map_err(|()| Defect::BadUserId)?;
-        let key_prefix = short_text(self.key_prefix, MAX_KEY_PREFIX_BYTES).map_err(|()| Defect::BadKeyPrefix)?;
+        let key_prefix = key_prefix(self.key_prefix)?;
         let terms = Terms {
             environment: self.environment()?,
             allowed_ips: self.allowed_ips()?,
@@ -75,10 +77,11 @@ impl<'a> PolicyMembers<'a> {
         }))
     }
 
-    pub fn previous(&self) -> Result<Vec<Previous>, Defect> {
-        let read = |raw: &RawPrevious| {
+    pub fn previous(&self) -> Result<Vec<Previous<'a>>, Defect> {
+        let read = |raw: &RawPrevious<'a>| {
             Some(Previous {
                 digest: raw.secret_hash.and_then(stored_digest)?,
+                imported: Imported::read(raw.secret_hash, raw.key_prefix).ok()?,
                 not_after: text(raw.not_after?)?.parse().ok()?,
             })
         };
@@ -151,6 +154,8 @@ struct RawPrevious<'a> {
     #[serde(borrow)]
     secret_hash: Option<&'a RawValue>,
     #[serde(borrow)]
+    key_prefix: Option<&'a RawValue>,
+    #[serde(borrow)]
     not_after: Option<&'a RawValue>,
 }
 
@@ -177,6 +182,11 @@ impl RawLimit<'_> {
             window_seconds: self.window_seconds,
         })
     }
+}
+
+/// The beginning of a secret that may be shown.
+pub(super) fn key_prefix(member: Option<&RawValue>) -> Result<Option<Cow<'_, str>>, Defect> {
+    short_text(member, MAX_KEY_PREFIX_BYTES).map_err(|()| Defect::BadKeyPrefix)
 }
 
 /// The empty text is as good as none.

@@ -311,10 +311,26 @@ fn earlier_secrets_are_read_with_their_ends() {
     let key = Key::read(&record).unwrap();
     let expected = Previous {
         digest: DIGEST.parse().unwrap(),
+        imported: None,
         not_after: Timestamp::from_millis(1_705_746_600_000),
     };
     assert_eq!(key.previous, [expected]);
     assert!(key.policy.is_none());
+}
+
+#[test]
+fn an_earlier_secret_known_by_bcrypt_needs_what_leads_to_it() {
+    let hash = "$2b$04$abcdefghijklmnopqrstuuKIjJzj8WmRNMJYZmOxx4ylFJ2Zcuny6";
+    let previous = |prefix: &str| {
+        format!(r#","previous":[{{"secret_hash":"{hash}"{prefix},"not_after":"2024-01-20T10:30:00Z"}}]"#)
+    };
+    let record = record(&previous(r#","key_prefix":"hk_live_abc""#));
+    let key = Key::read(&record).unwrap();
+    let imported = key.previous[0].imported.as_ref().unwrap();
+    assert_eq!((&*imported.hash, &*imported.key_prefix), (hash, "hk_live_abc"));
+    for prefix in ["", r#","key_prefix":"""#, r#","key_prefix":null"#, r#","key_prefix":7"#] {
+        assert_eq!(defect(&previous(prefix)), Some(Defect::BadPrevious), "{prefix}");
+    }
 }
 
 #[test]

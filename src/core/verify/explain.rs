@@ -3,6 +3,7 @@
 use super::{Asked, holder};
 use crate::core::{
     index::{Entry, Index},
+    secret::Digest,
     time::Timestamp,
 };
 
@@ -75,12 +76,12 @@ pub struct Finding {
 /// to whoever charged them.
 pub fn explain(
     index: &Index,
-    presented: &str,
+    digest: &Digest,
     asked: &Asked<'_>,
     limits: Outcome,
     now: Timestamp,
 ) -> Option<Vec<Finding>> {
-    let entry = holder(index, presented, now)?;
+    let entry = holder(index, digest, now)?;
     let is_owned = entry.policy.is_some_and(|policy| policy.user_id.is_some());
     let findings = Check::ALL.map(|check| Finding {
         check,
@@ -92,7 +93,7 @@ pub fn explain(
 fn outcome(check: Check, entry: &Entry<'_>, asked: &Asked<'_>, limits: Outcome, now: Timestamp) -> Outcome {
     match check {
         Check::Secret => Outcome::Passed,
-        Check::Revocation => Outcome::of(!entry.revoked),
+        Check::Revocation => Outcome::of(!entry.is_revoked(now)),
         Check::Expiry if entry.expires_at.is_none() => Outcome::NotSet,
         Check::Expiry => Outcome::of(!entry.has_expired(now)),
         Check::AllowedIps if entry.policy.is_none_or(|policy| policy.allowed_ips.is_empty()) => Outcome::NotSet,

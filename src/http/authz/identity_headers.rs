@@ -133,6 +133,7 @@ mod tests {
             metadata: "{}",
             expires_at: None,
             revoked: false,
+            merely_inactive: false,
             policy: None,
             previous_until: None,
         };
@@ -151,6 +152,7 @@ mod tests {
             metadata: "{}",
             expires_at: None,
             revoked: false,
+            merely_inactive: false,
             policy: None,
             previous_until: None,
         };

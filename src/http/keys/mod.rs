@@ -34,10 +34,11 @@ use super::{
     App,
     body::{Received, Unread},
     identity,
+    imported::Busy,
     limits::Charged,
     local::Caller,
     proxies,
-    verify::{Question, Route, decide},
+    verify::{Question, Route, decide, settled},
 };
 use crate::{
     catalogue::{Catalogue, Record, Trouble},
@@ -227,6 +228,9 @@ async fn admit(
     let call = place.call(method)?;
     let presented = principal::presented(&asked.headers)?;
     let loaded = app.reader.current().ok_or(Problem::NotLoaded)?;
+    let loaded = settled(app, loaded, [presented.expose()]).await;
+    let digest = app.imported.digest_of(&loaded.index, presented.expose());
+    let digest = digest.map_err(|Busy| Problem::Busy)?;
     let client_ip = proxies::client_ip(&app.proxies, peer, &asked.headers);
     let client = verify::Asked {
         client_ip,
@@ -235,6 +239,7 @@ async fn admit(
     let question = Question {
         route: Route::Management,
         api_key: presented.expose(),
+        digest,
         asked: &client,
         guesser: client_ip.unwrap_or(peer),
         cost: 1,

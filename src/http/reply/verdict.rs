@@ -233,6 +233,7 @@ mod tests {
             metadata: "{}",
             expires_at: None,
             revoked: false,
+            merely_inactive: false,
             policy: None,
             previous_until: None,
         };

@@ -2,11 +2,9 @@
 
 use std::time::Instant;
 
-use serde_json::value::RawValue;
-
 use super::{Reply, Sender};
 use crate::{
-    core::request::{VerifyRequest, parse_batch},
+    core::request::{Malformed, VerifyRequest, parse_batch},
     loader::Loaded,
 };
 
@@ -16,7 +14,12 @@ pub async fn answer(sender: &Sender<'_>, body: &[u8]) -> Reply {
         Ok(requests) => requests,
         Err(reason) => return sender.malformed(reason),
     };
-    let loaded = match sender.loaded() {
+    let requests: Vec<_> = requests
+        .iter()
+        .map(|one| VerifyRequest::parse_text(one.get()))
+        .collect();
+    let presented = requests.iter().flatten().map(|request| &*request.api_key);
+    let loaded = match sender.loaded_for(presented).await {
         Ok(loaded) => loaded,
         Err(refusal) => return Reply::from(refusal),
     };
@@ -27,10 +30,9 @@ pub async fn answer(sender: &Sender<'_>, body: &[u8]) -> Reply {
     Reply::batch(&replies)
 }
 
-async fn judge(sender: &Sender<'_>, loaded: &Loaded, one: &RawValue) -> Reply {
-    let began = Instant::now();
-    match VerifyRequest::parse_text(one.get()) {
-        Ok(request) => sender.look_up(loaded, &request, began).await,
+async fn judge(sender: &Sender<'_>, loaded: &Loaded, one: Result<VerifyRequest<'_>, Malformed>) -> Reply {
+    match one {
+        Ok(request) => sender.look_up(loaded, &request, Instant::now()).await,
         Err(reason) => sender.malformed(reason),
     }
 }

@@ -8,22 +8,20 @@ use crate::core::request::{Malformed, VerifyRequest};
 pub async fn answer(sender: &Sender<'_>, body: &[u8]) -> Reply {
     let request = bearer(sender.headers).and_then(|bearer| VerifyRequest::parse_with(body, bearer));
     match request {
-        Ok(Some(request)) => judge(sender, &request).await,
+        Ok(Some(request)) => judge(sender, &request).await.unwrap_or_else(Reply::from),
         Ok(None) => malformed(sender.connection, sender.headers, "missing", Refusal::NoCredential),
         Err(reason) => sender.malformed(reason),
     }
 }
 
-async fn judge(sender: &Sender<'_>, request: &VerifyRequest<'_>) -> Reply {
-    let loaded = match sender.loaded() {
-        Ok(loaded) => loaded,
-        Err(refusal) => return Reply::from(refusal),
-    };
-    let Decided { verdict, charged } = sender.decide(&loaded, request, sender.began).await;
-    charged.tell(match verdict {
+async fn judge(sender: &Sender<'_>, request: &VerifyRequest<'_>) -> Result<Reply, Refusal> {
+    let loaded = sender.loaded_for([&*request.api_key]).await?;
+    let digest = sender.digest(&loaded, request)?;
+    let Decided { verdict, charged } = sender.decide(&loaded, digest, request, sender.began).await;
+    Ok(charged.tell(match verdict {
         Ok(key) => Reply::good_credential(&key),
         Err(refusal) => refused(Refusal::Credential(refusal), request),
-    })
+    }))
 }
 
 /// The token of `Authorization: Bearer`. Credentials of another scheme are not ours to judge.

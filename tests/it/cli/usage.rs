@@ -5,7 +5,7 @@ use std::process::Stdio;
 use super::{create, run};
 use crate::support::service::Settings;
 
-const COMMANDS: [&str; 17] = [
+const COMMANDS: [&str; 22] = [
     "serve",
     "create",
     "list",
@@ -17,6 +17,11 @@ const COMMANDS: [&str; 17] = [
     "delete",
     "refresh",
     "migrate",
+    "import",
+    "export",
+    "history",
+    "rollback",
+    "scan",
     "verify",
     "usage",
     "audit",

@@ -6,6 +6,7 @@ use aws_sdk_s3::{
     Client,
     config::{Builder, Credentials, SharedCredentialsProvider},
     primitives::ByteStream,
+    types::{BucketVersioningStatus, VersioningConfiguration},
 };
 use heare_auth::store::{
     Store,
@@ -26,6 +27,7 @@ use std::{
 };
 
 const BUCKET: &str = "heare-auth-test";
+const VERSIONED_BUCKET: &str = "heare-auth-versions";
 const ACCESS_KEY: &str = "AKIAHEAREAUTHTEST";
 const SECRET_KEY: &str = "only-for-the-server-started-by-these-tests";
 const MAX_BYTES: usize = 64 << 20;
@@ -44,6 +46,7 @@ pub struct Seaweed {
     port: u16,
     bucket: &'static str,
     keys_given: AtomicUsize,
+    versioned: OnceLock<&'static str>,
     _wrapper: Child,
 }
 
@@ -128,6 +131,32 @@ impl Seaweed {
         request.send().await.expect("the bucket is made");
     }
 
+    /// The name of a bucket that keeps every version of its objects, made when it is asked for first.
+    pub fn versioned_bucket(&'static self) -> &'static str {
+        self.versioned.get_or_init(|| {
+            blocking(async move { self.create_versioned_bucket(VERSIONED_BUCKET).await });
+            VERSIONED_BUCKET
+        })
+    }
+
+    async fn create_versioned_bucket(&self, name: &str) {
+        self.create_bucket(name).await;
+        let on = VersioningConfiguration::builder()
+            .status(BucketVersioningStatus::Enabled)
+            .build();
+        let request = client(self.address()).put_bucket_versioning().bucket(name);
+        request
+            .versioning_configuration(on)
+            .send()
+            .await
+            .expect("versioning is switched on");
+    }
+
+    pub async fn delete_object_in(&self, bucket: &str, key: &str) {
+        let request = client(self.address()).delete_object().bucket(bucket).key(key);
+        request.send().await.expect("the object is deleted");
+    }
+
     fn start(signed: bool) -> Self {
         let weed = tool("venv/bin/weed");
         let port = free_ports();
@@ -159,6 +188,7 @@ impl Seaweed {
             port,
             bucket: BUCKET,
             keys_given: AtomicUsize::new(0),
+            versioned: OnceLock::new(),
             _wrapper: wrapper,
         };
         server.wait_until_ready(&directory);
@@ -244,7 +274,7 @@ fn arguments(port: u16, directory: &Path, signed: bool) -> Vec<String> {
     let mut arguments: Vec<String> = format!(
         "server -ip=127.0.0.1 -dir={directory} -s3 -s3.port={port} -master.port={} -volume.port={} -filer.port={} \
          -s3.port.iceberg=0 -s3.port.lance=0 -s3.iam=false -s3.autoCreateBucket=false \
-         -master.telemetry=false -master.volumeSizeLimitMB=1024 -volume.max=20",
+         -master.telemetry=false -master.volumeSizeLimitMB=1024 -volume.max=40",
         port + 1,
         port + 2,
         port + 3,

@@ -72,6 +72,18 @@ impl StoredObject {
         self.seaweed.environment(self.seaweed.address(), &self.key)
     }
 
+    /// An object of this name in a bucket that keeps every version, and what deletes it there.
+    pub fn versioned(&self) -> (Settings, impl Fn() + use<>) {
+        let (seaweed, key) = (self.seaweed, self.key.clone());
+        let bucket = seaweed.versioned_bucket();
+        let settings = self.settings().with("S3_BUCKET", bucket);
+        let delete = move || {
+            let key = key.clone();
+            blocking(async move { seaweed.delete_object_in(bucket, &key).await });
+        };
+        (settings, delete)
+    }
+
     fn settings_at(&self, address: SocketAddr) -> Settings {
         let environment = self.seaweed.environment(address, &self.key);
         environment

@@ -130,6 +130,33 @@ fn with_an_overlap_the_old_secret_stays_good_until_then() {
 }
 
 #[test]
+fn a_key_known_by_bcrypt_keeps_its_hash_and_prefix_among_the_earlier_secrets() {
+    let hash_of_old = "$2b$04$abcdefghijklmnopqrstuuKIjJzj8WmRNMJYZmOxx4ylFJ2Zcuny6";
+    let key = format!(r#"{{"id":"key_1","secret_hash":"{hash_of_old}","key_prefix":"hk_live_abc","name":"One"}}"#);
+    let rotated = changed(&key, &rotation("new", Some(in_seconds(3600)), NOW)).unwrap();
+    let previous = format!(
+        r#""previous":[{{"secret_hash":"{hash_of_old}","key_prefix":"hk_live_abc","not_after":"2024-01-20T11:30:00Z"}}]"#
+    );
+    assert!(rotated.contains(&previous), "{rotated}");
+    let again = changed(&rotated, &rotation("newer", Some(in_seconds(60)), NOW)).unwrap();
+    assert!(again.contains(&previous[12..previous.len() - 40]), "{again}");
+    assert!(
+        again.contains(&format!(r#"[{{"secret_hash":"{}","not_after""#, hash("new"))),
+        "{again}"
+    );
+    for record in [&rotated, &again] {
+        let record: Box<RawValue> = serde_json::from_str(record).unwrap();
+        let read = Key::read(&record).unwrap();
+        assert!(read.imported.is_none() && read.previous.iter().any(|previous| previous.imported.is_some()));
+    }
+    let without = changed(&key, &rotation("new", None, NOW)).unwrap();
+    assert!(
+        !without.contains("$2b$") && !without.contains("hk_live_abc"),
+        "{without}"
+    );
+}
+
+#[test]
 fn an_overlap_that_has_ended_is_none() {
     for ended in [NOW, in_seconds(-1)] {
         let record = changed(&key(""), &rotation("new", Some(ended), NOW)).unwrap();

@@ -12,6 +12,7 @@ fn labels_and_metadata_come_back_at_every_length() {
         let text = "é".repeat(len);
         let label = texts.push_label(&Label {
             revoked: len % 2 == 1,
+            merely_inactive: len % 7 == 1,
             id: &text,
             name: &text,
             rules: (len % 3 == 1).then_some(Rules {
@@ -25,8 +26,8 @@ fn labels_and_metadata_come_back_at_every_length() {
     for (len, text, label, metadata) in places {
         let label = texts.label(label);
         assert_eq!(
-            (label.revoked, label.id, label.name),
-            (len % 2 == 1, text.as_str(), text.as_str())
+            (label.revoked, label.merely_inactive, label.id, label.name),
+            (len % 2 == 1, len % 7 == 1, text.as_str(), text.as_str())
         );
         let rules = label
             .rules

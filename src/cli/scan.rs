@@ -1,0 +1,343 @@
+//! `scan`: looks for leaked secrets in files, by their form and checksum, and says whose they are where the store knows.
+
+use std::{
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+    process::ExitCode,
+};
+
+use serde::Serialize;
+
+use super::{
+    args::{Args, Settings},
+    failure::{FAILED, Failure},
+    output::{self, note, shown},
+    record::Status,
+    store::DocumentStore,
+};
+use crate::{
+    config,
+    core::{
+        id::Prefixes,
+        index::{Entry, Index},
+        scan::{self as form, Found, MAX_TOKEN},
+        secret::Secret,
+        time::Timestamp,
+    },
+};
+
+/// How much of a file is looked at in one piece.
+const PIECE: usize = 256 * 1024;
+/// A zero byte in the first so many says that a file is no text, as it does for git.
+const SNIFFED: usize = 8000;
+/// Folders in which nothing is looked for.
+const PASSED_OVER: [&str; 3] = [".git", ".hg", ".svn"];
+
+/// `scan --json`.
+#[derive(Serialize, Default)]
+struct Report {
+    found: Vec<Hit>,
+    /// Files that were looked at.
+    files: usize,
+    /// Files that are no text.
+    skipped: usize,
+    unreadable: usize,
+}
+
+#[derive(Serialize)]
+struct Hit {
+    path: String,
+    line: usize,
+    column: usize,
+    secret_prefix: String,
+    key_id: Option<String>,
+    status: Option<Status>,
+}
+
+/// A place, with what stands there. The secret is compared and never shown.
+struct Suspect {
+    path: String,
+    line: usize,
+    column: usize,
+    prefix: String,
+    secret: Secret,
+    is_certain: bool,
+}
+
+pub async fn scan(mut args: Args) -> Result<ExitCode, Failure> {
+    args.store_flags()?;
+    let json = args.contains("--json");
+    let offline = args.contains("--offline");
+    let mut paths = Vec::new();
+    while let Some(path) = args.free()? {
+        paths.push(PathBuf::from(path));
+    }
+    let settings = args.settings()?;
+    if paths.is_empty() {
+        return Err(Failure::usage("PATH is missing"));
+    }
+    let mut search = Search {
+        is_offline: offline,
+        prefixes: config::key_prefixes(&|name| settings.get(name))?,
+        ..Search::default()
+    };
+    for path in paths {
+        search.look_at(path);
+    }
+    let Search {
+        mut report, suspects, ..
+    } = search;
+    let known = if offline || suspects.is_empty() {
+        None
+    } else {
+        read_keys(&settings).await
+    };
+    report.found = suspects
+        .into_iter()
+        .filter_map(|suspect| judged(suspect, known.as_ref()))
+        .collect();
+    output::answer(&if json {
+        output::json_line(&report)
+    } else {
+        report.lines()
+    })?;
+    Ok(if report.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        FAILED.into()
+    })
+}
+
+/// All keys, and the time by which they are judged.
+struct Known {
+    index: Index,
+    now: Timestamp,
+}
+
+/// Without the keys a leaked secret is a leaked secret all the same, so that they cannot be read is only a warning.
+async fn read_keys(settings: &Settings) -> Option<Known> {
+    let read = async {
+        let store = DocumentStore::open(settings).await?;
+        let document = store.read().await?;
+        let index = Index::build(&document.to_json()).map_err(|error| Failure::Failed(error.to_string()))?;
+        Ok::<_, Failure>(Known {
+            index,
+            now: store.now(),
+        })
+    };
+    match read.await {
+        Ok(known) => Some(known),
+        Err(Failure::Failed(sentence) | Failure::Usage(sentence)) => {
+            let first = sentence.lines().next().unwrap_or_default().to_owned();
+            note(&format!("⚠️  Warning: whose the secrets are is not known: {first}\n"));
+            None
+        }
+    }
+}
+
+/// Nothing, when only the form is that of a secret and no key has it.
+fn judged(suspect: Suspect, known: Option<&Known>) -> Option<Hit> {
+    let holder = known.and_then(|known| {
+        let digest = known.index.digest_by_trial(suspect.secret.expose());
+        let entry = known.index.find(&digest)?;
+        Some((unescaped(entry.id), status(&entry, known.now)))
+    });
+    if !suspect.is_certain && holder.is_none() {
+        return None;
+    }
+    let (key_id, status) = holder.unzip();
+    Some(Hit {
+        path: suspect.path,
+        line: suspect.line,
+        column: suspect.column,
+        secret_prefix: suspect.prefix,
+        key_id: key_id.flatten(),
+        status,
+    })
+}
+
+/// Of the secret: an earlier one of a good key may have expired.
+fn status(entry: &Entry<'_>, now: Timestamp) -> Status {
+    if entry.is_revoked(now) {
+        Status::Revoked
+    } else if entry.has_expired(now) || entry.is_outdated(now) {
+        Status::Expired
+    } else {
+        Status::Good
+    }
+}
+
+/// The index holds the inside of JSON strings.
+fn unescaped(inside: &str) -> Option<String> {
+    serde_json::from_str(&format!("\"{inside}\"")).ok()
+}
+
+#[derive(Default)]
+struct Search {
+    report: Report,
+    suspects: Vec<Suspect>,
+    /// Nobody will be asked about what has no checksum.
+    is_offline: bool,
+    prefixes: Prefixes,
+}
+
+impl Search {
+    /// Goes through folders without following links, so that no file is met twice and none outside is met at all.
+    fn look_at(&mut self, path: PathBuf) {
+        if path == Path::new("-") {
+            return self.look_into("(standard input)", &mut io::stdin().lock());
+        }
+        let mut left = vec![path];
+        while let Some(path) = left.pop() {
+            match fs::symlink_metadata(&path) {
+                Ok(outside) if outside.is_dir() => self.enter(&path, &mut left),
+                Ok(outside) if outside.is_file() => self.open(&path),
+                // Links, pipes and devices.
+                Ok(_) => self.report.skipped += 1,
+                Err(error) => self.cannot_read(&path, &error),
+            }
+        }
+    }
+
+    fn enter(&mut self, folder: &Path, left: &mut Vec<PathBuf>) {
+        match fs::read_dir(folder).and_then(Iterator::collect::<io::Result<Vec<_>>>) {
+            Ok(entries) => {
+                let first = left.len();
+                let is_wanted = |entry: &fs::DirEntry| !PASSED_OVER.iter().any(|name| entry.file_name() == *name);
+                left.extend(entries.into_iter().filter(is_wanted).map(|entry| entry.path()));
+                // The last is looked at first, so that a run finds in the order of the names.
+                left[first..].sort_unstable_by(|a, b| b.cmp(a));
+            }
+            Err(error) => self.cannot_read(folder, &error),
+        }
+    }
+
+    fn open(&mut self, path: &Path) {
+        match fs::File::open(path) {
+            Ok(mut file) => self.look_into(&path.to_string_lossy(), &mut file),
+            Err(error) => self.cannot_read(path, &error),
+        }
+    }
+
+    fn look_into(&mut self, path: &str, source: &mut dyn Read) {
+        let mut place = Place { line: 1, column: 1 };
+        let mut bytes = Vec::new();
+        let mut is_first = true;
+        loop {
+            let before = bytes.len();
+            if let Err(error) = source.take(PIECE as u64).read_to_end(&mut bytes) {
+                return self.cannot_read(Path::new(path), &error);
+            }
+            if std::mem::take(&mut is_first) {
+                if bytes.iter().take(SNIFFED).any(|byte| *byte == 0) {
+                    self.report.skipped += 1;
+                    return;
+                }
+                self.report.files += 1;
+            }
+            let is_end = bytes.len() == before;
+            // What begins further back may go on in the next piece.
+            let settled = if is_end {
+                bytes.len()
+            } else {
+                bytes.len().saturating_sub(MAX_TOKEN)
+            };
+            self.note(path, &bytes, settled, &mut place);
+            if is_end {
+                return;
+            }
+            bytes.drain(..settled);
+        }
+    }
+
+    /// Moves the place to the end of what is settled.
+    fn note(&mut self, path: &str, bytes: &[u8], settled: usize, place: &mut Place) {
+        let mut at = 0;
+        let is_offline = self.is_offline;
+        let is_wanted = |found: &Found<'_>| found.offset < settled && (found.certain || !is_offline);
+        for found in form::find(bytes, &self.prefixes).filter(is_wanted) {
+            place.pass(&bytes[at..found.offset]);
+            at = found.offset;
+            self.suspects.push(Suspect::new(path, place, &found));
+        }
+        place.pass(&bytes[at..settled]);
+    }
+
+    fn cannot_read(&mut self, path: &Path, error: &io::Error) {
+        self.report.unreadable += 1;
+        note(&format!(
+            "⚠️  Warning: {} cannot be read: {}\n",
+            shown(&path.to_string_lossy()),
+            error.kind()
+        ));
+    }
+}
+
+/// Both are counted from 1, columns in characters.
+struct Place {
+    line: usize,
+    column: usize,
+}
+
+impl Place {
+    fn pass(&mut self, bytes: &[u8]) {
+        let mut begin = 0;
+        for end in memchr::memchr_iter(b'\n', bytes) {
+            self.line += 1;
+            self.column = 1;
+            begin = end + 1;
+        }
+        // Every character has one byte that goes on nothing.
+        self.column += bytes[begin..].iter().filter(|byte| **byte & 0xc0 != 0x80).count();
+    }
+}
+
+impl Suspect {
+    fn new(path: &str, place: &Place, found: &Found<'_>) -> Self {
+        Self {
+            path: path.to_owned(),
+            line: place.line,
+            column: place.column,
+            prefix: found.prefix.to_owned(),
+            secret: Secret::new(found.token),
+            is_certain: found.certain,
+        }
+    }
+}
+
+impl Report {
+    /// What could not be read was not found to be clean.
+    fn is_clean(&self) -> bool {
+        self.found.is_empty() && self.unreadable == 0
+    }
+
+    fn lines(&self) -> String {
+        let mut lines: String = self.found.iter().map(Hit::sentence).collect();
+        let (found, files) = (self.found.len(), self.files);
+        let summary = match found {
+            0 if self.is_clean() => format!("✓ No secrets found in {files} files.\n"),
+            0 => format!("No secrets found in the {files} files that could be read.\n"),
+            _ => format!("✗ {found} secrets found in {files} files. Rotate or revoke their keys.\n"),
+        };
+        lines.push_str(&summary);
+        lines
+    }
+}
+
+impl Hit {
+    fn sentence(&self) -> String {
+        let holder = match (&self.key_id, self.status) {
+            (Some(id), Some(Status::Good)) => shown(id),
+            (Some(id), Some(status)) => format!("{} ({})", shown(id), status.word()),
+            _ => "no known key".to_owned(),
+        };
+        format!(
+            "{}:{}:{}: {}… {holder}\n",
+            shown(&self.path),
+            self.line,
+            self.column,
+            self.secret_prefix
+        )
+    }
+}

@@ -1,0 +1,30 @@
+//! What leads to a key, or to an earlier secret of one, that is known by a bcrypt hash alone.
+
+use std::borrow::Cow;
+
+use serde_json::value::RawValue;
+
+use super::{Defect, policy::key_prefix, text};
+use crate::core::imported::BcryptHash;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Imported<'a> {
+    pub key_prefix: Cow<'a, str>,
+    pub hash: Cow<'a, str>,
+}
+
+impl<'a> Imported<'a> {
+    /// `None` for a secret whose digest is stored, as that of nearly every key is.
+    pub(super) fn read(
+        secret_hash: Option<&'a RawValue>,
+        shown_prefix: Option<&'a RawValue>,
+    ) -> Result<Option<Self>, Defect> {
+        let is_bcrypt = |hash: &Cow<'a, str>| BcryptHash::parse(hash).is_some();
+        let stored = secret_hash.filter(|raw| !raw.get().starts_with("\"sha256:"));
+        let Some(hash) = stored.and_then(text).filter(is_bcrypt) else {
+            return Ok(None);
+        };
+        let key_prefix = key_prefix(shown_prefix)?.ok_or(Defect::NoKeyPrefix)?;
+        Ok(Some(Self { key_prefix, hash }))
+    }
+}

@@ -1,0 +1,191 @@
+//! Finds texts that have the form of a secret, wherever they stand in some bytes.
+
+use super::id::{self, Prefixes};
+
+/// No secret has more characters behind its prefix.
+const MAX_RUN: usize = 1024;
+
+/// No secret is longer, so nothing further back can be the beginning of one that is not over yet.
+pub const MAX_TOKEN: usize = id::MAX_PREFIX_BYTES + MAX_RUN;
+
+/// Fewer characters behind a prefix are a word in somebody's program: no secret was ever that short.
+const FEWEST_CHARS: usize = 12;
+
+/// What looks like a secret, by its place in the bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Found<'a> {
+    pub offset: usize,
+    pub prefix: &'a str,
+    /// Never to be shown.
+    pub token: &'a str,
+    /// Its checksum holds, so it is a secret that was made by this service: one in 57 thousand million other texts of
+    /// that form is taken for one. Without it, it may be one of an older form, which only the document can tell.
+    pub certain: bool,
+}
+
+/// All that begin within the bytes, one after another.
+pub fn find<'a>(bytes: &'a [u8], prefixes: &'a Prefixes) -> impl Iterator<Item = Found<'a>> {
+    memchr::memchr_iter(b'_', bytes).filter_map(|underscore| at(bytes, underscore, prefixes))
+}
+
+/// The secret whose prefix ends with this underscore, as every prefix ends with one. Where one prefix is the end of
+/// another, the one counts with which there is a checksum.
+fn at<'a>(bytes: &'a [u8], underscore: usize, prefixes: &'a Prefixes) -> Option<Found<'a>> {
+    let (before, behind) = bytes.split_at(underscore + 1);
+    let beginnings = id::beginnings(prefixes).into_iter();
+    let fitting = beginnings.filter(|(prefix, _)| before.ends_with(prefix.as_bytes()));
+    let found = fitting.filter_map(|(prefix, length)| {
+        let is_inside = |byte: &&u8| byte.is_ascii_alphanumeric();
+        let run = behind.iter().take(MAX_RUN).take_while(is_inside).count();
+        let offset = before.len() - prefix.len();
+        let whole = str::from_utf8(&bytes[offset..before.len() + run]).ok()?;
+        let is_ours = |token: &&str| id::recognise(token, prefixes).is_some();
+        let certain = whole.get(..length).filter(is_ours);
+        (run >= FEWEST_CHARS).then_some(Found {
+            offset,
+            prefix,
+            token: certain.unwrap_or(whole),
+            certain: certain.is_some(),
+        })
+    });
+    found.max_by_key(|found| (found.certain, found.prefix.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::core::{terms::Environment, time::Timestamp};
+
+    /// A generator of its own, so that every run looks at the same texts.
+    struct Random(u64);
+
+    impl Random {
+        fn next(&mut self) -> u64 {
+            self.0 ^= self.0 << 13;
+            self.0 ^= self.0 >> 7;
+            self.0 ^= self.0 << 17;
+            self.0
+        }
+
+        fn push_base62(&mut self, bytes: &mut Vec<u8>, count: usize) {
+            const DIGITS: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
+            for _ in 0..count {
+                bytes.push(DIGITS[usize::try_from(self.next() % 62).unwrap()]);
+            }
+        }
+
+        fn fill(&mut self, bytes: &mut [u8]) {
+            bytes.fill_with(|| self.next().to_le_bytes()[3]);
+        }
+    }
+
+    fn secret(random: &mut Random) -> String {
+        let now = Timestamp::from_millis(1_705_746_600_000);
+        id::new_secret(now, &mut |bytes| random.fill(bytes)).expose().to_owned()
+    }
+
+    fn owned(environment: Environment, prefixes: &Prefixes, random: &mut Random) -> String {
+        let made = id::new_environment_secret(environment, prefixes, &mut |bytes| random.fill(bytes));
+        made.secret.expose().to_owned()
+    }
+
+    #[test]
+    fn secrets_are_found_wherever_they_stand() {
+        let (mut random, prefixes) = (Random(7), Prefixes::default());
+        for token in [
+            secret(&mut random),
+            owned(Environment::Production, &prefixes, &mut random),
+            owned(Environment::Test, &prefixes, &mut random),
+            owned(Environment::Development, &prefixes, &mut random),
+        ] {
+            for (before, behind) in [
+                ("", ""),
+                ("key = \"", "\"\n"),
+                ("%20", "&x=1"),
+                ("x", "tail"),
+                ("_", "_"),
+                ("\u{e9}", "\u{e9}"),
+            ] {
+                let text = format!("{before}{token}{behind}");
+                let found: Vec<_> = find(text.as_bytes(), &prefixes).filter(|found| found.certain).collect();
+                assert_eq!(found.len(), 1, "{before}…{behind}");
+                assert_eq!((found[0].offset, found[0].token), (before.len(), token.as_str()));
+            }
+        }
+    }
+
+    #[test]
+    fn prefixes_of_ones_own_are_looked_for_also_where_one_is_the_end_of_another() {
+        let mut random = Random(10);
+        let prefixes: Prefixes = "production=acme_live_,test=live_".parse().unwrap();
+        for (environment, prefix) in [(Environment::Production, "acme_live_"), (Environment::Test, "live_")] {
+            let token = owned(environment, &prefixes, &mut random);
+            let text = format!("acme_{token}");
+            let found: Vec<_> = find(text.as_bytes(), &prefixes).collect();
+            assert_eq!(found.len(), 1, "{prefix}");
+            assert_eq!(
+                (found[0].token, found[0].prefix, found[0].certain),
+                (token.as_str(), prefix, true)
+            );
+        }
+        assert_eq!(
+            find(b"hk_live_0123456789abcdef", &prefixes)
+                .map(|found| found.prefix)
+                .collect::<Vec<_>>(),
+            ["live_"]
+        );
+    }
+
+    #[test]
+    fn bytes_that_are_no_text_hide_nothing() {
+        let token = secret(&mut Random(8));
+        let bytes = [b"\xff\xfe".as_slice(), token.as_bytes(), b"\xff"].concat();
+        assert_eq!(
+            find(&bytes, &Prefixes::default())
+                .map(|found| found.token)
+                .collect::<Vec<_>>(),
+            [token]
+        );
+    }
+
+    #[test]
+    fn a_changed_secret_is_not_taken_for_one() {
+        let token = secret(&mut Random(9));
+        for at in 4..token.len() {
+            let mut other = token.clone().into_bytes();
+            other[at] = if other[at] == b'7' { b'8' } else { b'7' };
+            assert_eq!(
+                find(&other, &Prefixes::default()).filter(|found| found.certain).count(),
+                0,
+                "{at}"
+            );
+        }
+        assert!(!find(&token.as_bytes()[..63], &Prefixes::default()).any(|found| found.certain));
+    }
+
+    #[test]
+    fn an_older_secret_is_only_a_suspect() {
+        let prefixes = Prefixes::default();
+        let found: Vec<_> = find(b"sec_A1h2plaintext and sec_ and my_sector_", &prefixes).collect();
+        assert_eq!(found.len(), 1);
+        assert_eq!((found[0].token, found[0].certain), ("sec_A1h2plaintext", false));
+    }
+
+    #[test]
+    fn none_of_a_million_random_texts_is_taken_for_a_secret() {
+        let mut random = Random(0x9e37_79b9_7f4a_7c15);
+        let prefixes = Prefixes::default();
+        let beginnings = id::beginnings(&prefixes);
+        let mut text = Vec::new();
+        for number in 0..1_000_000_usize {
+            text.clear();
+            let (prefix, _) = beginnings[number % beginnings.len()];
+            text.extend_from_slice(prefix.as_bytes());
+            if prefix == "sec_" {
+                text.push(b'0');
+            }
+            random.push_base62(&mut text, 60);
+            assert!(!find(&text, &prefixes).any(|found| found.certain), "{number}");
+        }
+    }
+}
