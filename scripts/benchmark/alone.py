@@ -14,7 +14,7 @@ TRIES = 5
 
 
 def measure(ground: Ground) -> dict[str, float]:
-    loaded = heare_auth.make(ground, "numbers", "", loud=True)
+    loaded = heare_auth.make(ground, "numbers", "", loud=True, settings=heare_auth.COUNTING)
     starts = [_start_to_ready(loaded) for _ in range(TRIES)]
     process = start(loaded)
     resident = process.resident_kib()
@@ -75,7 +75,7 @@ def _refresh_after_a_change(peer: Peer) -> float:
 
 
 def _resident_empty(ground: Ground) -> int:
-    peer = heare_auth.make(ground, "numbers-empty", "", loud=True)
+    peer = heare_auth.make(ground, "numbers-empty", "", loud=True, settings=heare_auth.COUNTING)
     keys.write_document([], peer.room / "data/keys.json")
     process = start(peer)
     resident = process.resident_kib()

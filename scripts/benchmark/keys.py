@@ -11,6 +11,21 @@ ALPHABET = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 CREATED = 1_705_746_600  # 2024-01-20T10:30:00Z
 
 
+# Everything that a key may be bound to, so wide that no request of the benchmark is refused.
+POLICY = {
+    "user_id": "user_1",
+    "environment": "production",
+    "key_prefix": "hk_live_abc",
+    "rate_limit_per_hour": 100_000,
+    "burst": 100_000,
+    "limits": [{"name": "day", "limit": 1_000_000_000, "window_seconds": 86_400}],
+    "allowed_ips": [f"10.{n}.0.0/16" for n in range(20)],
+    "scopes": ["users:read", "invoices:*", "orders:*"],
+}
+# What a request says of itself to hold against that.
+ASKED = {"client_ip": "10.19.0.1", "required_scopes": ["orders:write"]}
+
+
 @dataclass(frozen=True)
 class Key:
     id: str
@@ -18,9 +33,11 @@ class Key:
     name: str
     metadata: dict
 
-    def answer(self) -> str:
+    def answer(self, with_policy: bool = False) -> str:
         """The body of a good verify."""
         members = {"valid": True, "key_id": self.id, "name": self.name, "metadata": self.metadata}
+        if with_policy:
+            members |= {name: POLICY[name] for name in ("user_id", "environment", "scopes")}
         return json.dumps(members, separators=(",", ":"))
 
     def record(self) -> dict:
@@ -40,10 +57,11 @@ def make(count: int) -> list[Key]:
     return [_make_one(source, number) for number in range(count)]
 
 
-def write_document(keys: list[Key], path: Path) -> None:
+def write_document(keys: list[Key], path: Path, with_policy: bool = False) -> None:
     """heare-auth's document in its file store."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    records = ",\n".join(json.dumps(key.record(), separators=(",", ":")) for key in keys)
+    policy = POLICY if with_policy else {}
+    records = ",\n".join(json.dumps(key.record() | policy, separators=(",", ":")) for key in keys)
     whole = path.with_suffix(".new")
     whole.write_text('{"keys":[\n' + records + "\n]}\n")
     whole.chmod(0o600)

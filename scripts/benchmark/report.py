@@ -187,6 +187,7 @@ def _all_goals(outcome: Outcome) -> list[Goal]:
         _ratio_goal(outcome, "CPU × nginx, access log on", loud, "nginx", 1.0),
         _ratio_goal(outcome, "CPU × bare hyper", loud, "bare-hyper", 1.2),
         _ratio_goal(outcome, "CPU × bare hyper, logs and metrics off", quiet, "bare-hyper", 1.08),
+        _ratio_goal(outcome, "CPU of every policy × a plain key's", "heare-auth-policy", "heare-auth-usage", 1.15),
         Goal("instructions", cost.get(loud, {}).get("instructions"), 27_000),
         Goal("instructions, logs and metrics off", cost.get(quiet, {}).get("instructions"), 23_500),
         Goal("allocations beyond bare hyper's", extra, 0),

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from keys import ASKED
 from peers import Ground, Peer
 from process import LOAD_CORE, SERVER_CORE, Process, core_seconds, wait_for_port
 
@@ -43,7 +44,7 @@ def check(peer: Peer, ground: Ground) -> None:
     for key in (ground.keys[0], ground.keys[len(ground.keys) // 2], ground.keys[-1]):
         status, body = ask(peer, key.secret)
         expected = key if peer.refuses else ground.keys[0]
-        if status != 200 or json.loads(body) != json.loads(expected.answer()):
+        if status != 200 or json.loads(body) != json.loads(expected.answer(peer.form == "policy")):
             raise SystemExit(f"{peer.name} answers {status} {body!r} to a good key")
     status, _ = ask(peer, "sec_0" + "x" * 59)
     if peer.refuses and status != 403:
@@ -61,11 +62,12 @@ def wait_until_ready(peer: Peer, ground: Ground, patience: float = 60.0) -> None
 
 def ask(peer: Peer, secret: str) -> tuple[int, bytes]:
     connection = http.client.HTTPConnection("127.0.0.1", peer.port, timeout=60)
-    headers = {"X-Api-Key": secret} if peer.form != "body" else {}
+    headers = {"X-Api-Key": secret} if peer.form in ("header", "get") else {}
     if peer.form == "get":
         connection.request("GET", peer.path, headers=headers)
     else:
-        body = json.dumps({"api_key": secret}, separators=(",", ":"))
+        asked = ASKED if peer.form == "policy" else {}
+        body = json.dumps({"api_key": secret} | asked, separators=(",", ":"))
         connection.request("POST", peer.path, body, {"Content-Type": "application/json", **headers})
     answer = connection.getresponse()
     body = answer.read()

@@ -1,5 +1,6 @@
 -- Presents the secrets of a file in turn; at the end it prints one line of JSON.
--- wrk … URL -- SECRETS body|header|get PAUSE: the key travels in the JSON body, in the body and a header, or in a header alone.
+-- wrk … URL -- SECRETS body|header|get|policy PAUSE: the key travels in the JSON body, in the body and a header, in a header alone,
+-- or in a body that says also from where and for what it is used.
 -- PAUSE is the time in milliseconds that a connection rests before each request.
 
 local requests = {}
@@ -11,12 +12,13 @@ function init(args)
   if pause > 0 then delay = function() return pause end end
   for secret in io.lines(file) do
     local headers = { ["User-Agent"] = "bench/1", ["Accept"] = "application/json" }
-    if form ~= "body" then headers["X-Api-Key"] = secret end
+    if form == "header" or form == "get" then headers["X-Api-Key"] = secret end
     if form == "get" then
       requests[#requests + 1] = wrk.format("GET", nil, headers)
     else
       headers["Content-Type"] = "application/json"
-      requests[#requests + 1] = wrk.format("POST", nil, headers, '{"api_key":"' .. secret .. '"}')
+      local asked = form == "policy" and ',"client_ip":"10.19.0.1","required_scopes":["orders:write"]' or ""
+      requests[#requests + 1] = wrk.format("POST", nil, headers, '{"api_key":"' .. secret .. '"' .. asked .. "}")
     end
   end
 end

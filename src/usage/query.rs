@@ -111,6 +111,18 @@ pub async fn of_key(
     hours: u32,
     now: Timestamp,
 ) -> Result<KeyUsage, DatabaseError> {
+    connection.begin_reading().await?;
+    let found = key_usage(connection, key_id, hours, now).await;
+    connection.commit().await?;
+    found
+}
+
+async fn key_usage(
+    connection: &mut Connection,
+    key_id: &str,
+    hours: u32,
+    now: Timestamp,
+) -> Result<KeyUsage, DatabaseError> {
     let window = Window::new(hours, now, Some(key_id));
     let last = last_used(connection, &[key_id.to_owned()]).await?;
     Ok(KeyUsage {
@@ -123,6 +135,13 @@ pub async fn of_key(
 }
 
 pub async fn summary(connection: &mut Connection, hours: u32, now: Timestamp) -> Result<Summary, DatabaseError> {
+    connection.begin_reading().await?;
+    let found = usage_of_all(connection, hours, now).await;
+    connection.commit().await?;
+    found
+}
+
+async fn usage_of_all(connection: &mut Connection, hours: u32, now: Timestamp) -> Result<Summary, DatabaseError> {
     let window = Window::new(hours, now, None);
     let count = concat!("SELECT COUNT(DISTINCT key_id)", chosen!());
     let active = connection.fetch(count, &window.values()).await?;

@@ -305,6 +305,16 @@ impl Connection {
         self.script(begin).await
     }
 
+    /// Begins to read several things as they were at one moment. It ends with `commit`.
+    pub async fn begin_reading(&mut self) -> Result<(), DatabaseError> {
+        let begin = if self.is_sqlite() {
+            "BEGIN"
+        } else {
+            "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY"
+        };
+        self.script(begin).await
+    }
+
     pub async fn commit(&mut self) -> Result<(), DatabaseError> {
         self.script("COMMIT").await
     }

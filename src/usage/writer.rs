@@ -14,7 +14,7 @@ use tokio::{
 };
 
 use super::{
-    aggregate::Pending,
+    aggregate::{MAX_ROWS, Pending},
     audit::{self, AuditRow},
     batch::{self, Batch, MAX_BATCH},
     queue::Queue,
@@ -24,6 +24,11 @@ use crate::{clock::Clock, core::time::Timestamp, telemetry::Telemetry};
 
 /// How often what was seen is written.
 const EVERY: Duration = Duration::from_secs(1);
+
+/// After a large batch the next one waits this many times as long as it took, so that writing never takes more than a
+/// hundredth of a core: what is used again meanwhile is added to the same row. Never longer than that.
+const REST_AFTER: u32 = 100;
+const LONGEST_REST: Duration = Duration::from_secs(15);
 
 /// How long the database may take to be opened, and to take a batch.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -107,6 +112,8 @@ struct Desk {
     is_down: bool,
     pause: Duration,
     rests_until: Option<Instant>,
+    /// The last batch was written with some effort: only what is urgent is written before then.
+    paces_until: Instant,
     prunes_at: Instant,
 }
 
@@ -197,9 +204,10 @@ impl Writer {
     /// Writes what there is, unless the database is to be left alone for a moment.
     async fn write(&self, desk: &mut Desk, even_if_resting: bool) {
         self.gather();
-        if desk.is_resting() && !even_if_resting {
-            return;
+        if !even_if_resting && (desk.is_resting() || self.can_wait(desk)) {
+            return self.count_waiting(desk);
         }
+        let began = Instant::now();
         self.fill(desk);
         while let Some(batch) = desk.waiting.front() {
             let outcome = match ready(&mut desk.connection, &self.database).await {
@@ -220,7 +228,17 @@ impl Writer {
                 }
             }
         }
+        if desk.waiting.is_empty() {
+            desk.paces_until = Instant::now() + LONGEST_REST.min(began.elapsed() * REST_AFTER);
+        }
         self.count_waiting(desk);
+    }
+
+    /// Changes of keys do not wait, and neither do counts that would soon find no more room.
+    fn can_wait(&self, desk: &Desk) -> bool {
+        desk.paces_until > Instant::now()
+            && self.inbox.audits().is_empty()
+            && self.gathered().pending.rows() < MAX_ROWS / 2
     }
 
     async fn write_one(&self, connection: &mut Connection, batch: &Batch) -> Result<(), DatabaseError> {
@@ -346,6 +364,7 @@ impl Desk {
             is_down: false,
             pause: FIRST_PAUSE,
             rests_until: None,
+            paces_until: Instant::now(),
             prunes_at: Instant::now(),
         }
     }

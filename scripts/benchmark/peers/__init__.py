@@ -35,7 +35,8 @@ class Peer:
     room: Path
     environment: dict[str, str] = field(default_factory=dict)
     path: str = "/verify"
-    # "body": the key in the JSON body; "header": in the body and in X-Api-Key; "get": in X-Api-Key of a GET.
+    # "body": the key in the JSON body; "header": in the body and in X-Api-Key; "get": in X-Api-Key of a GET; "policy": in
+    # a body that says also from where and for what it is used.
     form: str = "body"
     # The file in which every good verify must leave a line holding these bytes.
     log: Path | None = None
@@ -59,5 +60,6 @@ def all_peers(ground: Ground) -> list[Peer]:
 
 
 # Leaves out what is only there for the curious.
-SHORT = ["heare-auth", "heare-auth-quiet", "bare-hyper", "nginx", "nginx-buffered", "haproxy", "python", "python-quiet"]
-EVERY = SHORT[:5] + ["nginx-quiet", "nginx-get"] + SHORT[5:]
+OURS = ["heare-auth", "heare-auth-usage", "heare-auth-policy", "heare-auth-quiet"]
+SHORT = OURS + ["bare-hyper", "nginx", "nginx-buffered", "haproxy", "python", "python-quiet"]
+EVERY = SHORT[:7] + ["nginx-quiet", "nginx-get"] + SHORT[7:]
