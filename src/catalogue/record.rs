@@ -100,11 +100,7 @@ impl Record {
             limits: list(&members, "limits").unwrap_or_default(),
             allowed_ips: list(&members, "allowed_ips").filter(|list| !list.is_empty()),
             scopes: list(&members, "scopes").unwrap_or_default(),
-            metadata: Some(
-                key.metadata
-                    .map_or(Cow::Borrowed(EMPTY), |raw| Cow::Borrowed(raw.get())),
-            )
-            .and_then(raw_json),
+            metadata: Some(key.metadata.map_or(Cow::Borrowed(EMPTY), Cow::Borrowed)).and_then(raw_json),
         };
         Self {
             id: key.id.clone().into_owned(),

@@ -108,7 +108,10 @@ fn good<'a>(key: Key<'a>, raw: &RawValue, now: Timestamp) -> Record<'a> {
         created_at: key.created_at.map(|text| in_utc(&text)),
         updated_at: key.updated_at.map(|text| in_utc(&text)),
         expires_at: key.expires_at.map(|time| time.to_string()),
-        metadata: key.metadata.map(on_one_line),
+        metadata: key
+            .metadata
+            .and_then(|json| serde_json::from_str(json).ok())
+            .map(on_one_line),
         status,
         defect: None,
         plaintext: key.plaintext,

@@ -155,7 +155,7 @@ impl fmt::Debug for Document {
 
 impl DocumentError {
     /// Why a text that is no JSON object is no document.
-    fn of_text(text: &str) -> Self {
+    pub(super) fn of_text(text: &str) -> Self {
         if text.trim_ascii().is_empty() {
             return Self::Empty;
         }
@@ -167,7 +167,7 @@ impl DocumentError {
     }
 
     /// Why bytes that are no text are no document: one cut off inside a character is still told from rubbish.
-    fn of_bytes(bytes: &[u8], error: std::str::Utf8Error) -> Self {
+    pub(super) fn of_bytes(bytes: &[u8], error: std::str::Utf8Error) -> Self {
         let text = str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
         match (error.error_len(), Self::of_text(text)) {
             (None, Self::Truncated) => Self::Truncated,

@@ -6,12 +6,7 @@ mod life;
 mod policy;
 
 use std::borrow::Cow;
-use std::fmt;
-use std::marker::PhantomData;
 
-use serde::Deserialize;
-use serde::de::value::{CowStrDeserializer, Error};
-use serde::de::{Deserializer, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 use self::policy::PolicyMembers;
@@ -22,6 +17,7 @@ pub use self::policy::{
 pub use self::{defect::Defect, imported::Imported};
 use super::{
     imported::stored_digest as digest_of_hash,
+    json::{Json, NotJson, Scanner},
     secret::{Digest, Secret},
     time::Timestamp,
 };
@@ -51,7 +47,7 @@ pub struct Key<'a> {
     pub revoked_at: Option<Cow<'a, str>>,
     pub revoke_reason: Option<Cow<'a, str>>,
     /// A JSON object; `None` when the record has none (answered as `{}`).
-    pub metadata: Option<&'a RawValue>,
+    pub metadata: Option<&'a str>,
     /// `None` for a plain key.
     pub policy: Option<KeyPolicy<'a>>,
     /// Secrets that were replaced and are still good for a while.
@@ -77,7 +73,9 @@ impl SecretType {
 impl<'a> Key<'a> {
     /// Reads one record. On a defect the id comes back where the record had a readable one, so that it can be named.
     pub fn read(record: &'a RawValue) -> Result<Self, (Option<Cow<'a, str>>, Defect)> {
-        let members = Members::of(record).ok_or((None, Defect::NotAnObject))?;
+        let Ok(Some(members)) = Members::pass(&mut Scanner::new(record.get())) else {
+            return Err((None, Defect::NotAnObject));
+        };
         members.key().map_err(|defect| (members.id(), defect))
     }
 }
@@ -85,43 +83,48 @@ impl<'a> Key<'a> {
 /// The members of one record that this version knows, each as it stands in the text. Of a repeated one the last.
 #[derive(Default)]
 pub(super) struct Members<'a> {
-    id: Option<&'a RawValue>,
-    name: Option<&'a RawValue>,
-    secret: Option<&'a RawValue>,
-    secret_hash: Option<&'a RawValue>,
-    secret_type: Option<&'a RawValue>,
-    created_at: Option<&'a RawValue>,
-    updated_at: Option<&'a RawValue>,
-    expires_at: Option<&'a RawValue>,
-    revoked_at: Option<&'a RawValue>,
-    revoke_reason: Option<&'a RawValue>,
-    is_active: Option<&'a RawValue>,
-    metadata: Option<&'a RawValue>,
+    id: Option<Json<'a>>,
+    name: Option<Json<'a>>,
+    secret: Option<Json<'a>>,
+    secret_hash: Option<Json<'a>>,
+    secret_type: Option<Json<'a>>,
+    created_at: Option<Json<'a>>,
+    updated_at: Option<Json<'a>>,
+    expires_at: Option<Json<'a>>,
+    revoked_at: Option<Json<'a>>,
+    revoke_reason: Option<Json<'a>>,
+    is_active: Option<Json<'a>>,
+    metadata: Option<Json<'a>>,
     /// Made when the first of its members is met, so that a record without any is read as fast as ever.
     policy: Option<Box<PolicyMembers<'a>>>,
 }
 
 impl<'a> Members<'a> {
-    /// `None` when the record is not an object.
-    pub(super) fn of(record: &'a RawValue) -> Option<Self> {
-        // A raw value is JSON already, and the members are only cut out: nothing else can be wrong.
-        let mut deserializer = serde_json::Deserializer::from_str(record.get());
-        deserializer
-            .deserialize_map(MembersVisitor::<RawName>(PhantomData))
-            .ok()
+    /// Passes one record; `None` is one that is not an object.
+    pub(super) fn pass(scanner: &mut Scanner<'a>) -> Result<Option<Self>, NotJson> {
+        if scanner.peek()? != b'{' {
+            return scanner.value().map(|_| None);
+        }
+        let mut members = Self::default();
+        scanner.object(|scanner, name| {
+            let value = scanner.value()?;
+            members.set(name, value);
+            Ok(())
+        })?;
+        Ok(Some(members))
     }
 
     pub(super) fn key(&self) -> Result<Key<'a>, Defect> {
         let (is_active, revoked_at) = (self.is_active()?, self.revoked_at()?);
         Ok(Key {
             id: self.id().ok_or(Defect::BadId)?,
-            name: self.name.and_then(text).ok_or(Defect::BadName)?,
+            name: self.name.and_then(Json::text).ok_or(Defect::BadName)?,
             digest: self.digest()?,
             imported: self.imported()?,
             plaintext: present(self.secret).is_some(),
             secret_type: self.secret_type()?,
-            created_at: self.created_at.and_then(text),
-            updated_at: self.updated_at.and_then(text),
+            created_at: self.created_at.and_then(Json::text),
+            updated_at: self.updated_at.and_then(Json::text),
             expires_at: self.expires_at()?,
             revoked: !is_active || revoked_at.is_some(),
             is_active,
@@ -138,7 +141,7 @@ impl<'a> Members<'a> {
 
     pub(super) fn id(&self) -> Option<Cow<'a, str>> {
         self.id
-            .and_then(text)
+            .and_then(Json::text)
             .filter(|id| !id.is_empty() && id.len() <= MAX_ID_BYTES)
     }
 
@@ -156,10 +159,10 @@ impl<'a> Members<'a> {
 
     fn digest(&self) -> Result<Digest, Defect> {
         let of_secret = present(self.secret)
-            .map(|raw| digest_of_secret(raw).ok_or(Defect::BadSecret))
+            .map(|json| digest_of_secret(json).ok_or(Defect::BadSecret))
             .transpose()?;
         let stored = present(self.secret_hash)
-            .map(|raw| stored_digest(raw).ok_or(Defect::BadDigest))
+            .map(|json| stored_digest(json).ok_or(Defect::BadDigest))
             .transpose()?;
         match (of_secret, stored) {
             (Some(of_secret), Some(stored)) if of_secret != stored => Err(Defect::SecretAndDigestDiffer),
@@ -174,10 +177,10 @@ impl<'a> Members<'a> {
     }
 
     fn secret_type(&self) -> Result<SecretType, Defect> {
-        let Some(raw) = present(self.secret_type) else {
+        let Some(json) = present(self.secret_type) else {
             return Ok(SecretType::default());
         };
-        let word = text(raw).ok_or(Defect::UnknownSecretType)?;
+        let word = json.text().ok_or(Defect::UnknownSecretType)?;
         SecretType::ALL
             .into_iter()
             .find(|known| known.word() == word)
@@ -185,15 +188,14 @@ impl<'a> Members<'a> {
     }
 
     fn expires_at(&self) -> Result<Option<Timestamp>, Defect> {
-        let Some(raw) = present(self.expires_at) else {
+        let Some(json) = present(self.expires_at) else {
             return Ok(None);
         };
-        let date = text(raw).ok_or(Defect::BadExpiry)?;
-        date.parse().map(Some).map_err(|_| Defect::BadExpiry)
+        json.parse().map(Some).ok_or(Defect::BadExpiry)
     }
 
     fn is_active(&self) -> Result<bool, Defect> {
-        match present(self.is_active).map(RawValue::get) {
+        match present(self.is_active).map(Json::get) {
             None | Some("true") => Ok(true),
             Some("false") => Ok(false),
             Some(_) => Err(Defect::BadRevocation),
@@ -204,145 +206,61 @@ impl<'a> Members<'a> {
     fn revoked_at(&self) -> Result<Option<Cow<'a, str>>, Defect> {
         match present(self.revoked_at) {
             None => Ok(None),
-            Some(raw) if is_string(raw) => Ok(Some(text(raw).unwrap_or_default())),
+            Some(json) if json.is_string() => Ok(Some(json.text().unwrap_or_default())),
             Some(_) => Err(Defect::BadRevocation),
         }
     }
 
     fn revoke_reason(&self) -> Result<Option<Cow<'a, str>>, Defect> {
-        let reason = present(self.revoke_reason).map(|raw| text(raw).ok_or(Defect::BadRevocation));
+        let reason = present(self.revoke_reason).map(|json| json.text().ok_or(Defect::BadRevocation));
         reason.transpose()
     }
 
-    fn metadata(&self) -> Result<Option<&'a RawValue>, Defect> {
+    fn metadata(&self) -> Result<Option<&'a str>, Defect> {
         match present(self.metadata) {
             None => Ok(None),
-            Some(raw) if raw.get().starts_with('{') => Ok(Some(raw)),
+            Some(json) if json.is_object() => Ok(Some(json.get())),
             Some(_) => Err(Defect::BadMetadata),
         }
     }
 
-    fn set(&mut self, name: Member, value: &'a RawValue) {
-        let member = match name {
-            Member::Id => &mut self.id,
-            Member::Name => &mut self.name,
-            Member::Secret => &mut self.secret,
-            Member::SecretHash => &mut self.secret_hash,
-            Member::SecretType => &mut self.secret_type,
-            Member::CreatedAt => &mut self.created_at,
-            Member::UpdatedAt => &mut self.updated_at,
-            Member::ExpiresAt => &mut self.expires_at,
-            Member::RevokedAt => &mut self.revoked_at,
-            Member::RevokeReason => &mut self.revoke_reason,
-            Member::IsActive => &mut self.is_active,
-            Member::Metadata => &mut self.metadata,
-            Member::UserId => &mut self.policy().user_id,
-            Member::Environment => &mut self.policy().environment,
-            Member::KeyPrefix => &mut self.policy().key_prefix,
-            Member::RateLimitPerHour => &mut self.policy().rate_limit_per_hour,
-            Member::Burst => &mut self.policy().burst,
-            Member::Limits => &mut self.policy().limits,
-            Member::AllowedIps => &mut self.policy().allowed_ips,
-            Member::Scopes => &mut self.policy().scopes,
-            Member::Previous => &mut self.policy().previous,
-            Member::Unknown => return,
-        };
-        *member = Some(value);
-    }
-
-    fn policy(&mut self) -> &mut PolicyMembers<'a> {
-        self.policy.get_or_insert_default()
-    }
-}
-
-/// The name of a member.
-#[derive(Clone, Copy, Deserialize)]
-#[serde(field_identifier, rename_all = "snake_case")]
-enum Member {
-    Id,
-    Name,
-    Secret,
-    SecretHash,
-    SecretType,
-    CreatedAt,
-    UpdatedAt,
-    ExpiresAt,
-    RevokedAt,
-    RevokeReason,
-    IsActive,
-    Metadata,
-    UserId,
-    Environment,
-    KeyPrefix,
-    RateLimitPerHour,
-    Burst,
-    Limits,
-    AllowedIps,
-    Scopes,
-    Previous,
-    #[serde(other)]
-    Unknown,
-}
-
-/// A name that was only cut out: one that cannot be decoded is merely unknown.
-#[derive(Deserialize)]
-struct RawName<'a>(#[serde(borrow)] &'a RawValue);
-
-impl From<RawName<'_>> for Member {
-    fn from(name: RawName<'_>) -> Self {
-        let known = text(name.0).and_then(|name| Self::deserialize(CowStrDeserializer::<Error>::new(name)).ok());
-        known.unwrap_or(Self::Unknown)
-    }
-}
-
-/// Reads swiftly, and fails on anything that is not an object or that has a name which cannot be decoded.
-impl<'de> Deserialize<'de> for Members<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(MembersVisitor::<Member>(PhantomData))
-    }
-}
-
-/// Reads an object whose names come as `N`.
-struct MembersVisitor<N>(PhantomData<N>);
-
-impl<'de, N: Deserialize<'de> + Into<Member>> Visitor<'de> for MembersVisitor<N> {
-    type Value = Members<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a record")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut members = Members::default();
-        while let Some(name) = map.next_key::<N>()? {
-            members.set(name.into(), map.next_value()?);
+    fn set(&mut self, name: Json<'a>, value: Json<'a>) {
+        if let Some(member) = name.inside().and_then(|name| self.member(name)) {
+            *member = Some(value);
+        } else if let Some(Cow::Owned(name)) = name.text() {
+            // It was written with escapes. One that cannot be decoded is merely unknown.
+            let _ = self.member(&name).map(|member| *member = Some(value));
         }
-        Ok(members)
+    }
+
+    fn member(&mut self, name: &str) -> Option<&mut Option<Json<'a>>> {
+        Some(match name {
+            "id" => &mut self.id,
+            "name" => &mut self.name,
+            "secret" => &mut self.secret,
+            "secret_hash" => &mut self.secret_hash,
+            "secret_type" => &mut self.secret_type,
+            "created_at" => &mut self.created_at,
+            "updated_at" => &mut self.updated_at,
+            "expires_at" => &mut self.expires_at,
+            "revoked_at" => &mut self.revoked_at,
+            "is_active" => &mut self.is_active,
+            "metadata" => &mut self.metadata,
+            "revoke_reason" => &mut self.revoke_reason,
+            _ if PolicyMembers::has(name) => return self.policy.get_or_insert_default().member(name),
+            _ => return None,
+        })
     }
 }
 
 /// A member that is there and not `null`.
-pub(super) fn present(member: Option<&RawValue>) -> Option<&RawValue> {
-    member.filter(|raw| raw.get() != "null")
-}
-
-fn is_string(raw: &RawValue) -> bool {
-    raw.get().starts_with('"')
-}
-
-/// A JSON string's text, borrowed exactly when it was written without escapes; `None` when it is no string or holds
-/// half a surrogate pair, which is no text.
-pub(super) fn text(raw: &RawValue) -> Option<Cow<'_, str>> {
-    let inside = raw.get().strip_prefix('"')?.strip_suffix('"')?;
-    if inside.as_bytes().contains(&b'\\') {
-        return serde_json::from_str(raw.get()).ok().map(Cow::Owned);
-    }
-    Some(Cow::Borrowed(inside))
+pub(super) fn present(member: Option<Json<'_>>) -> Option<Json<'_>> {
+    member.filter(|json| json.get() != "null")
 }
 
 /// `None` for what cannot be a secret: no text, or the empty one, which would let an empty guess in.
-fn digest_of_secret(raw: &RawValue) -> Option<Digest> {
-    match text(raw)? {
+fn digest_of_secret(json: Json<'_>) -> Option<Digest> {
+    match json.text()? {
         Cow::Borrowed(secret) => (!secret.is_empty()).then(|| Digest::of(secret)),
         Cow::Owned(secret) => {
             let secret = Secret::new(secret);
@@ -351,8 +269,9 @@ fn digest_of_secret(raw: &RawValue) -> Option<Digest> {
     }
 }
 
-fn stored_digest(raw: &RawValue) -> Option<Digest> {
-    digest_of_hash(&text(raw)?)
+/// The digest that is stored, or the stand-in for a hash of another kind.
+fn stored_digest(json: Json<'_>) -> Option<Digest> {
+    json.parse().or_else(|| digest_of_hash(&json.text()?))
 }
 
 #[cfg(test)]

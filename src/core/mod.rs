@@ -8,6 +8,7 @@ pub mod id;
 pub mod import;
 pub mod imported;
 pub mod index;
+pub mod json;
 pub mod key;
 pub mod network;
 pub mod policy;

@@ -7,13 +7,14 @@ use std::borrow::Cow;
 use std::fmt;
 use std::net::IpAddr;
 
-use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
+use serde::de::IgnoredAny;
 use serde_json::value::RawValue;
 use zeroize::Zeroize;
 
 pub use self::malformed::Malformed;
 use super::{
-    key::{present, text},
+    json::{Json, NotJson, Scanner},
+    key::present,
     network,
     scope::{MAX_SCOPES, Scope},
     secret::Digest,
@@ -127,18 +128,33 @@ fn without_object(text: &str) -> Malformed {
 /// What the body's object says, undecoded.
 #[derive(Default)]
 struct Body<'a> {
-    api_key: Option<&'a RawValue>,
-    client_ip: Option<&'a RawValue>,
-    required_scopes: Option<&'a RawValue>,
-    cost: Option<&'a RawValue>,
-    endpoint: Option<&'a RawValue>,
-    explain: Option<&'a RawValue>,
-    requests: Option<&'a RawValue>,
+    api_key: Option<Json<'a>>,
+    client_ip: Option<Json<'a>>,
+    required_scopes: Option<Json<'a>>,
+    cost: Option<Json<'a>>,
+    endpoint: Option<Json<'a>>,
+    explain: Option<Json<'a>>,
+    requests: Option<Json<'a>>,
 }
 
 impl<'a> Body<'a> {
     fn read(text: &'a str) -> Result<Self, Malformed> {
-        serde_json::from_str(text).map_err(|_| without_object(text))
+        Self::scan(text).map_err(|NotJson| without_object(text))
+    }
+
+    /// The text must be one JSON object.
+    fn scan(text: &'a str) -> Result<Self, NotJson> {
+        let mut body = Self::default();
+        let mut scanner = Scanner::new(text);
+        scanner.object(|scanner, name| {
+            let value = scanner.value()?;
+            if let Some(member) = name.text().and_then(|name| body.member(&name)) {
+                *member = Some(value);
+            }
+            Ok(())
+        })?;
+        scanner.end()?;
+        Ok(body)
     }
 
     fn request(&self) -> Result<VerifyRequest<'a>, Malformed> {
@@ -165,11 +181,11 @@ impl<'a> Body<'a> {
     }
 
     fn api_key(&self) -> Result<Option<Cow<'a, str>>, Malformed> {
-        let api_key = self.api_key.map(|raw| string(raw, Malformed::ApiKeyNotAString));
+        let api_key = self.api_key.map(|json| string(json, Malformed::ApiKeyNotAString));
         api_key.transpose()
     }
 
-    fn member(&mut self, name: &str) -> Option<&mut Option<&'a RawValue>> {
+    fn member(&mut self, name: &str) -> Option<&mut Option<Json<'a>>> {
         Some(match name {
             "api_key" => &mut self.api_key,
             "client_ip" => &mut self.client_ip,
@@ -184,78 +200,52 @@ impl<'a> Body<'a> {
 }
 
 /// What is a JSON string and yet no text is half a surrogate pair.
-fn string(raw: &RawValue, otherwise: Malformed) -> Result<Cow<'_, str>, Malformed> {
-    if raw.get().starts_with('"') {
-        text(raw).ok_or(Malformed::NotJson)
+fn string(json: Json<'_>, otherwise: Malformed) -> Result<Cow<'_, str>, Malformed> {
+    if json.is_string() {
+        json.text().ok_or(Malformed::NotJson)
     } else {
         Err(otherwise)
     }
 }
 
-fn client_ip(raw: &RawValue) -> Result<IpAddr, Malformed> {
-    network::address(&string(raw, Malformed::ClientIpNotAString)?).ok_or(Malformed::ClientIpNotAnAddress)
+fn client_ip(json: Json<'_>) -> Result<IpAddr, Malformed> {
+    network::address(&string(json, Malformed::ClientIpNotAString)?).ok_or(Malformed::ClientIpNotAnAddress)
 }
 
-fn scopes(raw: &RawValue) -> Result<Vec<Scope<'_>>, Malformed> {
-    let listed: Vec<&RawValue> = serde_json::from_str(raw.get()).map_err(|_| Malformed::ScopesNotAList)?;
+fn scopes(json: Json<'_>) -> Result<Vec<Scope<'_>>, Malformed> {
+    let listed: Vec<&RawValue> = serde_json::from_str(json.get()).map_err(|_| Malformed::ScopesNotAList)?;
     if listed.len() > MAX_SCOPES {
         return Err(Malformed::TooManyScopes);
     }
-    let scope = |raw| Scope::parse(string(raw, Malformed::ScopeNotAString)?).map_err(|_| Malformed::ScopeMalformed);
+    let scope =
+        |raw| Scope::parse(string(Json::from(raw), Malformed::ScopeNotAString)?).map_err(|_| Malformed::ScopeMalformed);
     listed.into_iter().map(scope).collect()
 }
 
-fn cost(raw: &RawValue) -> Result<u32, Malformed> {
-    let digits = raw.get().strip_prefix('-').unwrap_or(raw.get());
+fn cost(json: Json<'_>) -> Result<u32, Malformed> {
+    let digits = json.get().strip_prefix('-').unwrap_or(json.get());
     if !digits.bytes().all(|byte| byte.is_ascii_digit()) {
         return Err(Malformed::CostNotAnInteger);
     }
-    match raw.get().parse() {
+    match json.get().parse() {
         Ok(cost @ 1..=MAX_COST) => Ok(cost),
         Ok(0) => Err(Malformed::CostTooSmall),
-        Err(_) if digits != raw.get() => Err(Malformed::CostTooSmall),
+        Err(_) if digits != json.get() => Err(Malformed::CostTooSmall),
         Ok(_) | Err(_) => Err(Malformed::CostTooLarge),
     }
 }
 
 /// The empty text is as good as none.
-fn endpoint(raw: &RawValue) -> Result<Option<Cow<'_, str>>, Malformed> {
-    let text = string(raw, Malformed::EndpointNotAString)?;
+fn endpoint(json: Json<'_>) -> Result<Option<Cow<'_, str>>, Malformed> {
+    let text = string(json, Malformed::EndpointNotAString)?;
     if is_longer(&text, MAX_ENDPOINT_CHARS) {
         return Err(Malformed::EndpointTooLong);
     }
     Ok((!text.is_empty()).then_some(text))
 }
 
-fn boolean(raw: &RawValue) -> Result<bool, Malformed> {
-    raw.get().parse().map_err(|_| Malformed::ExplainNotABoolean)
-}
-
-impl<'de> Deserialize<'de> for Body<'de> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(BodyVisitor)
-    }
-}
-
-struct BodyVisitor;
-
-impl<'de> Visitor<'de> for BodyVisitor {
-    type Value = Body<'de>;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a verify request")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Self::Value, A::Error> {
-        let mut body = Body::default();
-        while let Some(name) = map.next_key::<&RawValue>()? {
-            match text(name).and_then(|name| body.member(&name)) {
-                Some(member) => *member = Some(map.next_value()?),
-                None => drop(map.next_value::<IgnoredAny>()?),
-            }
-        }
-        Ok(body)
-    }
+fn boolean(json: Json<'_>) -> Result<bool, Malformed> {
+    json.get().parse().map_err(|_| Malformed::ExplainNotABoolean)
 }
 
 #[cfg(test)]

@@ -65,20 +65,16 @@ impl std::str::FromStr for Digest {
     type Err = BadDigest;
 
     fn from_str(text: &str) -> Result<Self, BadDigest> {
-        let digits = text.strip_prefix(DIGEST_PREFIX).ok_or(BadDigest)?.as_bytes();
-        let (pairs, odd) = digits.as_chunks::<2>();
-        if pairs.len() != 32 || !odd.is_empty() {
+        let digits = text.strip_prefix(DIGEST_PREFIX).ok_or(BadDigest)?;
+        let digits: [u8; 64] = digits.as_bytes().try_into().map_err(|_| BadDigest)?;
+        let values = digits.map(hex_value);
+        if values.iter().fold(0, |seen, value| seen | value) & NOT_HEX != 0 {
             return Err(BadDigest);
         }
+        let (pairs, _) = values.as_chunks::<2>();
         let mut bytes = [0; 32];
-        let mut seen = 0;
         for (byte, &[high, low]) in bytes.iter_mut().zip(pairs) {
-            let (high, low) = (HEX_VALUE[usize::from(high)], HEX_VALUE[usize::from(low)]);
-            seen |= high | low;
             *byte = high << 4 | low;
-        }
-        if seen & NOT_HEX != 0 {
-            return Err(BadDigest);
         }
         Ok(Self(bytes))
     }
@@ -94,17 +90,15 @@ impl std::fmt::Display for Digest {
 /// Bits that no digit's value has.
 const NOT_HEX: u8 = 0xf0;
 
-/// The value of each hexadecimal digit. One digest has one text, so upper-case digits are none. A table, because a million
-/// digests are read when a large document is.
-const HEX_VALUE: [u8; 256] = {
-    let mut values = [NOT_HEX; 256];
-    let mut value = 0;
-    while value < 16 {
-        values[b"0123456789abcdef"[value as usize] as usize] = value;
-        value += 1;
+/// One digest has one text, so upper-case digits are none. Reckoned, not looked up in a table: so the compiler does it for
+/// many digits at once, and a million digests are read when a large document is.
+fn hex_value(digit: u8) -> u8 {
+    match digit {
+        b'0'..=b'9' => digit - b'0',
+        b'a'..=b'f' => digit - b'a' + 10,
+        _ => NOT_HEX,
     }
-    values
-};
+}
 
 /// What a log may show of a presented secret: its prefix when that is one of ours (at most four characters), else `***`.
 pub fn shown_prefix(presented: &str) -> &'static str {

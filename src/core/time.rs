@@ -42,6 +42,30 @@ impl Timestamp {
         self.calendar().date().to_string()
     }
 
+    /// Reads `2024-01-20T10:30:00Z` and its like with `+00:00`, whole seconds of UTC: in a large document a million times,
+    /// with a tenth of what the parser for all forms takes. `None` for any other text.
+    fn from_usual(text: &str) -> Option<Self> {
+        let (local, "Z" | "+00:00") = text.split_at_checked(19)? else {
+            return None;
+        };
+        let local: &[u8; 19] = local.as_bytes().try_into().ok()?;
+        let [_, _, _, _, b'-', _, _, b'-', _, _, b'T', _, _, b':', _, _, b':', _, _] = local else {
+            return None;
+        };
+        let two = |at: usize| match [local[at].wrapping_sub(b'0'), local[at + 1].wrapping_sub(b'0')] {
+            [tens @ 0..10, ones @ 0..10] => Some(i64::from(tens * 10 + ones)),
+            _ => None,
+        };
+        let (year, month, day) = (two(0)? * 100 + two(2)?, two(5)?, two(8)?);
+        let (hour, minute, second) = (two(11)?, two(14)?, two(17)?);
+        // A leap second is left to the parser.
+        if hour > 23 || minute > 59 || second > 59 {
+            return None;
+        }
+        let days = days_since_epoch(year, month, day)?;
+        Some(Self((((days * 24 + hour) * 60 + minute) * 60 + second) * 1000))
+    }
+
     /// Whole seconds in UTC. What lies beyond the calendar's ends is shown as its end.
     fn calendar(self) -> DateTime {
         EPOCH.saturating_add(SignedDuration::from_secs(self.as_seconds()))
@@ -54,6 +78,12 @@ impl std::str::FromStr for Timestamp {
     type Err = BadTimestamp;
 
     fn from_str(text: &str) -> Result<Self, BadTimestamp> {
+        Self::from_usual(text).map_or_else(|| Self::from_any(text), Ok)
+    }
+}
+
+impl Timestamp {
+    fn from_any(text: &str) -> Result<Self, BadTimestamp> {
         // Signed years and bracketed zone names are the parser's own extensions, which nobody here writes.
         if !text.starts_with(|c: char| c.is_ascii_digit()) || text.contains('[') {
             return Err(BadTimestamp);
@@ -73,6 +103,21 @@ impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:.0}Z", self.calendar())
     }
+}
+
+/// `None` for a day that is not in the calendar.
+fn days_since_epoch(year: i64, month: i64, day: i64) -> Option<i64> {
+    const BEFORE_MONTH: [i64; 13] = [0, 31, 59, 90, 120, 151, 181, 212, 243, 273, 304, 334, 365];
+    const BEFORE_1970: i64 = 719_162;
+    let is_leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let number = usize::try_from(month).ok().filter(|number| (1..=12).contains(number))?;
+    let length = BEFORE_MONTH[number] - BEFORE_MONTH[number - 1] + i64::from(is_leap && month == 2);
+    if !(1..=length).contains(&day) {
+        return None;
+    }
+    let past = year - 1;
+    let leap_days = past.div_euclid(4) - past.div_euclid(100) + past.div_euclid(400) + i64::from(is_leap && month > 2);
+    Some(past * 365 + leap_days + BEFORE_MONTH[number - 1] + day - 1 - BEFORE_1970)
 }
 
 /// `2024-01-20 10:30:00 +0200`, as git and `date` print a time, which Python reads too.
@@ -197,6 +242,18 @@ mod tests {
         fn what_is_shown_is_read_back_to_the_second(seconds in -62_167_219_200_i64..=253_402_300_799, fraction in 0..1000_i64) {
             let time = Timestamp::from_millis(seconds * 1000 + fraction);
             prop_assert_eq!(time.to_string().parse::<Timestamp>().map(Timestamp::as_seconds), Ok(seconds));
+        }
+
+        #[test]
+        fn the_usual_forms_are_read_as_by_the_parser_for_all(
+            year in 0..=9999_i32, month in 0..=13_u8, day in 0..=32_u8, hour in 0..=24_u8, minute in 0..=60_u8, second in 0..=60_u8,
+            zulu: bool,
+        ) {
+            let zone = if zulu { "Z" } else { "+00:00" };
+            let text = format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}{zone}");
+            let usual = Timestamp::from_usual(&text);
+            prop_assert_eq!(usual.or_else(|| Timestamp::from_any(&text).ok()), Timestamp::from_any(&text).ok());
+            prop_assert_eq!(usual.is_none(), Timestamp::from_any(&text).is_err() || second == 60);
         }
 
         #[test]

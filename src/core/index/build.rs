@@ -34,6 +34,8 @@ struct Builder {
     plaintext_count: usize,
     /// How many elements of the list were read.
     read: usize,
+    /// Some id is not greater than the one before it, so that one may stand there twice.
+    ids_unsorted: bool,
     defective: Defective,
 }
 
@@ -71,8 +73,12 @@ impl Builder {
         self.push_imported(&key);
         let marks = [key.revoked, key.is_merely_inactive()];
         let (id, name) = (escaped(key.id), escaped(key.name));
+        self.ids_unsorted |= self
+            .records
+            .last()
+            .is_some_and(|last| *id <= *self.texts.label(last.text).id);
         let text = self.push_label(marks, [&id, &name], key.policy);
-        let metadata = key.metadata.map_or("{}", serde_json::value::RawValue::get);
+        let metadata = key.metadata.unwrap_or("{}");
         let metadata = self.seen.intern(&mut self.texts, metadata);
         let expires_at = key.expires_at.map_or(NEVER, Timestamp::as_millis);
         self.records.push(Record {

@@ -4,10 +4,6 @@
 //! out of it without being checked again.
 
 use std::borrow::Cow;
-use std::hash::Hasher;
-
-use hashbrown::HashTable;
-use hashbrown::hash_table::Entry;
 
 /// Texts ready to be copied into an answer.
 #[derive(Default)]
@@ -146,21 +142,26 @@ impl Texts {
     }
 }
 
-/// Remembers which metadata were seen, while an index is built, so that equal ones are stored once.
-#[derive(Default)]
+/// Remembers metadata that were seen lately, while an index is built, so that equal ones are stored once. There is room for
+/// more different ones than a company has plans, teams or customers worth naming; where every key has its own, to
+/// remember them all would cost more than the rest of the building and save nothing.
 pub struct Seen {
-    table: HashTable<SeenMetadata>,
+    slots: Vec<Slot>,
 }
 
-/// The hash is kept so that the table grows without reading all texts again.
-struct SeenMetadata {
+#[derive(Clone, Copy, Default)]
+struct Slot {
     hash: u32,
-    at: u32,
+    at: Option<u32>,
 }
 
-impl SeenMetadata {
-    fn spread(&self) -> u64 {
-        spread(self.hash)
+const SLOTS: u32 = 1 << 12;
+
+impl Default for Seen {
+    fn default() -> Self {
+        Self {
+            slots: vec![Slot::default(); SLOTS as usize],
+        }
     }
 }
 
@@ -169,28 +170,30 @@ impl Seen {
     pub fn intern(&mut self, texts: &mut Texts, metadata: &str) -> u32 {
         let compact = compact(metadata);
         let hash = hash(&compact);
-        let same = |seen: &SeenMetadata| seen.hash == hash && texts.metadata(seen.at) == compact;
-        match self.table.entry(spread(hash), same, SeenMetadata::spread) {
-            Entry::Occupied(seen) => seen.get().at,
-            Entry::Vacant(free) => {
+        let slot = &mut self.slots[(hash % SLOTS) as usize];
+        match slot.at {
+            Some(at) if slot.hash == hash && texts.metadata(at) == compact => at,
+            _ => {
                 let at = texts.push_metadata(&compact);
-                free.insert(SeenMetadata { hash, at });
+                *slot = Slot { hash, at: Some(at) };
                 at
             }
         }
     }
 }
 
-/// The table takes its bucket from the low bits and its tag from the high ones.
-fn spread(hash: u32) -> u64 {
-    u64::from(hash) << 32 | u64::from(hash)
-}
-
-/// The same for equal texts in every run, and too costly to steer for whoever chooses a few of them.
+/// Spreads texts that nobody chose to collide. Those that do cost time or room, nothing else.
 pub fn hash(text: &str) -> u32 {
-    let mut hasher = std::hash::DefaultHasher::new();
-    hasher.write(text.as_bytes());
-    let [a, b, c, d, ..] = hasher.finish().to_le_bytes();
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let (words, tail) = text.as_bytes().as_chunks();
+    let mut last = [0; 8];
+    last[..tail.len()].copy_from_slice(tail);
+    let mix = |hash: u64, word: u64| (hash.rotate_left(29) ^ word).wrapping_mul(ODD);
+    let hash = words
+        .iter()
+        .fold(text.len() as u64, |hash, word| mix(hash, u64::from_le_bytes(*word)));
+    let hash = mix(mix(hash, u64::from_le_bytes(last)), hash >> 32);
+    let [.., a, b, c, d] = hash.to_le_bytes();
     u32::from_le_bytes([a, b, c, d])
 }
 

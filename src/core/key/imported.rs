@@ -2,10 +2,8 @@
 
 use std::borrow::Cow;
 
-use serde_json::value::RawValue;
-
-use super::{Defect, policy::key_prefix, text};
-use crate::core::imported::BcryptHash;
+use super::{Defect, policy::key_prefix};
+use crate::core::{imported::BcryptHash, json::Json};
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Imported<'a> {
@@ -15,13 +13,10 @@ pub struct Imported<'a> {
 
 impl<'a> Imported<'a> {
     /// `None` for a secret whose digest is stored, as that of nearly every key is.
-    pub(super) fn read(
-        secret_hash: Option<&'a RawValue>,
-        shown_prefix: Option<&'a RawValue>,
-    ) -> Result<Option<Self>, Defect> {
+    pub(super) fn read(secret_hash: Option<Json<'a>>, shown_prefix: Option<Json<'a>>) -> Result<Option<Self>, Defect> {
         let is_bcrypt = |hash: &Cow<'a, str>| BcryptHash::parse(hash).is_some();
-        let stored = secret_hash.filter(|raw| !raw.get().starts_with("\"sha256:"));
-        let Some(hash) = stored.and_then(text).filter(is_bcrypt) else {
+        let stored = secret_hash.filter(|json| !json.get().starts_with("\"sha256:"));
+        let Some(hash) = stored.and_then(Json::text).filter(is_bcrypt) else {
             return Ok(None);
         };
         let key_prefix = key_prefix(shown_prefix)?.ok_or(Defect::NoKeyPrefix)?;

@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-use super::{Defect, Imported, present, stored_digest, text};
+use super::{Defect, Imported, present, stored_digest};
 use crate::core::{
+    json::Json,
     network::Networks,
     policy::{Environment, HOUR, KeyLimit, MAX_NAMED_LIMITS, OWNED_LIMIT_PER_HOUR, Terms},
     scope::{MAX_SCOPES, Scope},
@@ -47,18 +48,49 @@ pub struct Previous<'a> {
 /// Each as it stands in the text. Most records have none of them, so they are kept apart.
 #[derive(Default)]
 pub struct PolicyMembers<'a> {
-    pub user_id: Option<&'a RawValue>,
-    pub environment: Option<&'a RawValue>,
-    pub key_prefix: Option<&'a RawValue>,
-    pub rate_limit_per_hour: Option<&'a RawValue>,
-    pub burst: Option<&'a RawValue>,
-    pub limits: Option<&'a RawValue>,
-    pub allowed_ips: Option<&'a RawValue>,
-    pub scopes: Option<&'a RawValue>,
-    pub previous: Option<&'a RawValue>,
+    pub user_id: Option<Json<'a>>,
+    pub environment: Option<Json<'a>>,
+    pub key_prefix: Option<Json<'a>>,
+    pub rate_limit_per_hour: Option<Json<'a>>,
+    pub burst: Option<Json<'a>>,
+    pub limits: Option<Json<'a>>,
+    pub allowed_ips: Option<Json<'a>>,
+    pub scopes: Option<Json<'a>>,
+    pub previous: Option<Json<'a>>,
 }
 
 impl<'a> PolicyMembers<'a> {
+    const NAMES: [&'static str; 9] = [
+        "user_id",
+        "environment",
+        "key_prefix",
+        "rate_limit_per_hour",
+        "burst",
+        "limits",
+        "allowed_ips",
+        "scopes",
+        "previous",
+    ];
+
+    pub fn has(name: &str) -> bool {
+        Self::NAMES.contains(&name)
+    }
+
+    pub fn member(&mut self, name: &str) -> Option<&mut Option<Json<'a>>> {
+        Some(match name {
+            "user_id" => &mut self.user_id,
+            "environment" => &mut self.environment,
+            "key_prefix" => &mut self.key_prefix,
+            "rate_limit_per_hour" => &mut self.rate_limit_per_hour,
+            "burst" => &mut self.burst,
+            "limits" => &mut self.limits,
+            "allowed_ips" => &mut self.allowed_ips,
+            "scopes" => &mut self.scopes,
+            "previous" => &mut self.previous,
+            _ => return None,
+        })
+    }
+
     /// `None` when nothing is set: such a key is as plain as one without the members.
     pub fn policy(&self) -> Result<Option<KeyPolicy<'a>>, Defect> {
         let user_id = short_text(self.user_id, MAX_USER_ID_BYTES).map_err(|()| Defect::BadUserId)?;
@@ -79,10 +111,11 @@ impl<'a> PolicyMembers<'a> {
 
     pub fn previous(&self) -> Result<Vec<Previous<'a>>, Defect> {
         let read = |raw: &RawPrevious<'a>| {
+            let [secret_hash, key_prefix] = [raw.secret_hash, raw.key_prefix].map(|raw| raw.map(Json::from));
             Some(Previous {
-                digest: raw.secret_hash.and_then(stored_digest)?,
-                imported: Imported::read(raw.secret_hash, raw.key_prefix).ok()?,
-                not_after: text(raw.not_after?)?.parse().ok()?,
+                digest: secret_hash.and_then(stored_digest)?,
+                imported: Imported::read(secret_hash, key_prefix).ok()?,
+                not_after: Json::from(raw.not_after?).parse()?,
             })
         };
         let listed: Vec<RawPrevious> = list(self.previous).ok_or(Defect::BadPrevious)?;
@@ -100,6 +133,7 @@ impl<'a> PolicyMembers<'a> {
             serde_json::from_str::<RawPrevious>(raw.get())
                 .ok()?
                 .secret_hash
+                .map(Json::from)
                 .and_then(stored_digest)
         };
         listed.into_iter().filter_map(claimed).collect()
@@ -185,31 +219,31 @@ impl RawLimit<'_> {
 }
 
 /// The beginning of a secret that may be shown.
-pub(super) fn key_prefix(member: Option<&RawValue>) -> Result<Option<Cow<'_, str>>, Defect> {
+pub(super) fn key_prefix(member: Option<Json<'_>>) -> Result<Option<Cow<'_, str>>, Defect> {
     short_text(member, MAX_KEY_PREFIX_BYTES).map_err(|()| Defect::BadKeyPrefix)
 }
 
 /// The empty text is as good as none.
-fn short_text(member: Option<&RawValue>, longest: usize) -> Result<Option<Cow<'_, str>>, ()> {
-    let Some(raw) = present(member) else {
+fn short_text(member: Option<Json<'_>>, longest: usize) -> Result<Option<Cow<'_, str>>, ()> {
+    let Some(json) = present(member) else {
         return Ok(None);
     };
-    let text = text(raw).filter(|text| text.len() <= longest).ok_or(())?;
+    let text = json.text().filter(|text| text.len() <= longest).ok_or(())?;
     Ok((!text.is_empty()).then_some(text))
 }
 
 /// A whole number of that range, where there is one.
-fn number(member: Option<&RawValue>, least: u32, most: u32) -> Result<Option<u32>, ()> {
-    let Some(raw) = present(member) else {
+fn number(member: Option<Json<'_>>, least: u32, most: u32) -> Result<Option<u32>, ()> {
+    let Some(json) = present(member) else {
         return Ok(None);
     };
-    let number = raw.get().parse().ok().filter(|number| (least..=most).contains(number));
+    let number = json.get().parse().ok().filter(|number| (least..=most).contains(number));
     number.map(Some).ok_or(())
 }
 
 /// What a list holds; nothing when the member is absent, `None` when it is something else.
-fn list<'a, T: Deserialize<'a>>(member: Option<&'a RawValue>) -> Option<Vec<T>> {
-    match present(member).map(RawValue::get) {
+fn list<'a, T: Deserialize<'a>>(member: Option<Json<'a>>) -> Option<Vec<T>> {
+    match present(member).map(Json::get) {
         None | Some("[]") => Some(Vec::new()),
         Some(json) => serde_json::from_str(json).ok(),
     }

@@ -39,7 +39,7 @@ fn a_record_of_the_python_service_is_a_key() {
     assert_eq!(key.created_at.as_deref(), Some("2024-01-20T10:30:00+00:00"));
     assert_eq!(key.updated_at, None);
     assert_eq!(key.expires_at, Some(Timestamp::from_millis(1_735_689_599_000)));
-    assert_eq!(key.metadata.map(RawValue::get), Some(r#"{"team": "billing"}"#));
+    assert_eq!(key.metadata, Some(r#"{"team": "billing"}"#));
 }
 
 #[test]
