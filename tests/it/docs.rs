@@ -4,14 +4,20 @@
 //! are what must come out. Keys, secrets and times differ from run to run: the first time a document's example appears in an
 //! output it is bound to what was printed there, and stands for that in later commands and outputs. `[..]` matches
 //! anything within a line, a line `...` any number of lines. Shell blocks of other kinds need a reason in front of
-//! them: `<!-- not run: because … -->`.
+//! them: `<!-- not run: because … -->`. A command that reads `heare-auth.log` finds there what the service has logged.
 
 use std::{collections::HashMap, path::Path};
 
-use crate::support::settings::Settings;
+use crate::support::{
+    service::{Service, eventually},
+    settings::Settings,
+};
 
 /// Where the documents' service listens.
 const SHOWN_ORIGIN: &str = "http://localhost:8080";
+
+/// Where the documents find what the service wrote on stdout.
+const LOG: &str = "heare-auth.log";
 
 #[test]
 fn the_commands_in_usage_print_what_usage_says() {
@@ -26,6 +32,68 @@ fn the_commands_in_the_readme_print_what_the_readme_says() {
 #[test]
 fn the_commands_in_the_migration_guide_print_what_it_says() {
     run_document("documentation/migration/api-keys.md");
+}
+
+#[test]
+fn the_commands_in_the_authentication_guide_print_what_it_says() {
+    run_document("documentation/getting-started/authentication.md");
+}
+
+#[test]
+fn the_commands_in_the_security_guide_print_what_it_says() {
+    run_document("documentation/security/api-keys.md");
+}
+
+#[test]
+fn the_commands_in_the_troubleshooting_guide_print_what_it_says() {
+    run_document("documentation/troubleshooting/api-keys.md");
+}
+
+#[test]
+fn every_document_with_commands_to_run_is_run() {
+    let source = include_str!("docs.rs");
+    for name in documents() {
+        let commands = steps(&read(&name)).len();
+        let is_run = source.contains(&format!("run_document(\"{name}\")"));
+        assert!(commands == 0 || is_run, "{name}: {commands} commands are not run");
+    }
+}
+
+#[test]
+fn every_link_between_documents_leads_somewhere() {
+    let mut broken = Vec::new();
+    for name in documents() {
+        let folder = Path::new(&name).parent().expect("a document is in a folder");
+        for target in links(&read(&name)) {
+            let (path, heading) = target.split_once('#').unwrap_or((&target, ""));
+            let file = if path.is_empty() {
+                root().join(&name)
+            } else {
+                root().join(folder).join(path)
+            };
+            let found = file.exists() && (heading.is_empty() || headings(&file).iter().any(|h| h == heading));
+            if !found {
+                broken.push(format!("{name}: {target}"));
+            }
+        }
+    }
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
+#[test]
+fn every_page_is_in_the_index() {
+    let index = links(&read("documentation/README.md"));
+    for name in documents() {
+        let Some(page) = name.strip_prefix("documentation/") else {
+            continue;
+        };
+        let is_decision = page.starts_with("decisions/") && page != "decisions/README.md";
+        let listed = index.iter().any(|target| target == page);
+        assert!(
+            page == "README.md" || is_decision || listed,
+            "{page} is not in documentation/README.md"
+        );
+    }
 }
 
 #[test]
@@ -87,7 +155,12 @@ fn run_document(name: &str) {
     let mut commands = 0;
     for step in steps(&read(name)) {
         let script = known.fill(&step.command).replace(SHOWN_ORIGIN, &service.url(""));
-        let printed = run(&settings, &script).replace(&service.url(""), SHOWN_ORIGIN);
+        let say = || run(&settings, &script).replace(&service.url(""), SHOWN_ORIGIN);
+        let printed = if script.contains(LOG) {
+            say_with_log(&service, &step, &known, say)
+        } else {
+            say()
+        };
         if let Err(problem) = known.compare(&step.expected, &printed) {
             panic!(
                 "{name}:{}: $ {}\n{problem}\n-- printed:\n{printed}",
@@ -97,6 +170,18 @@ fn run_document(name: &str) {
         commands += 1;
     }
     assert!(commands > 0, "{name} has no command to run");
+}
+
+/// What the command prints once the service's log, which is written a little later than answers are, has all it looks for.
+fn say_with_log(service: &Service, step: &Step, known: &Bindings, say: impl Fn() -> String) -> String {
+    let file = service.settings().home().join(LOG);
+    let mut printed = String::new();
+    eventually(&format!("{} finds {:#?}", step.command, step.expected), || {
+        std::fs::write(&file, service.log_lines().join("\n")).expect("the log can be written");
+        printed = say();
+        known.clone().compare(&step.expected, &printed).is_ok()
+    });
+    printed
 }
 
 /// What a person would see: both outputs, in their order.
@@ -142,7 +227,7 @@ fn steps(text: &str) -> Vec<Step> {
 }
 
 /// What the example keys and secrets of a document stand for in this run.
-#[derive(Default)]
+#[derive(Clone, Default)]
 struct Bindings {
     actual: HashMap<String, String>,
 }
@@ -260,6 +345,27 @@ fn glob(pattern: &str, text: &str) -> bool {
         rest = &rest[at + part.len()..];
     }
     rest.ends_with(last)
+}
+
+/// The targets of all links to this repository.
+fn links(text: &str) -> Vec<String> {
+    let after = text.split("](").skip(1);
+    let targets = after.filter_map(|rest| rest.split_once(')').map(|(target, _)| target.to_owned()));
+    targets.filter(|target| !target.contains("://")).collect()
+}
+
+/// The headings of a document as links name them.
+fn headings(file: &Path) -> Vec<String> {
+    let text = std::fs::read_to_string(file).unwrap_or_default();
+    let titles = text.lines().filter_map(|line| line.strip_prefix('#'));
+    titles.map(|title| slug(title.trim_start_matches('#').trim())).collect()
+}
+
+fn slug(title: &str) -> String {
+    let kept = title
+        .chars()
+        .filter(|c| c.is_alphanumeric() || matches!(c, ' ' | '-' | '_'));
+    kept.collect::<String>().to_lowercase().replace(' ', "-")
 }
 
 fn read(name: &str) -> String {

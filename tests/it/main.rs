@@ -8,6 +8,7 @@ mod bridge;
 mod cli;
 mod commit;
 mod docs;
+mod examples;
 mod expiry;
 mod faults;
 mod flood;
