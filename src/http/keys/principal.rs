@@ -93,13 +93,18 @@ impl Principal {
     /// A key for another owner or with more scopes would be broader than its maker. A key of a test environment makes
     /// none for production.
     pub fn may_make(&self, owner: Option<&str>, scopes: &Scopes, environment: Environment) -> bool {
-        let within = self
-            .environment
-            .is_none_or(|own| own == Environment::Production || own == environment);
         match &self.reach {
             Reach::All => true,
-            Reach::Owner(own) => owner.is_none_or(|owner| owner == own) && within && self.covers(scopes),
+            Reach::Owner(own) => {
+                owner.is_none_or(|owner| owner == own) && self.reaches(Some(environment)) && self.covers(scopes)
+            }
         }
+    }
+
+    /// A key for tests or development says nothing about production, nor about keys of no known environment.
+    fn reaches(&self, environment: Option<Environment>) -> bool {
+        let own = self.environment.filter(|&own| own != Environment::Production);
+        self.reach == Reach::All || own.is_none() || own == environment
     }
 
     /// Lets a change pass for a key that the caller can see.
@@ -114,15 +119,15 @@ impl Principal {
         })
     }
 
-    /// Lets a change pass for a key that the caller can see and that has no scope which the caller lacks: its new secret,
-    /// or its new life, would be worth more than the caller's own.
+    /// Lets a change pass for a key that the caller can see and that has no scope which the caller lacks and is of no
+    /// environment beyond the caller's: its new secret, or its new life, would be worth more than the caller's own.
     pub fn covers_guard(&self) -> Guard {
         let (own, sees) = (self.clone(), self.sees_guard());
         Arc::new(move |record| {
             sees(record)?;
             let scopes = record.scopes.as_ref();
             let covered = scopes.is_some_and(|scopes| own.covers_all(scopes.iter().map(String::as_str)));
-            if covered || own.reach == Reach::All {
+            if own.reach == Reach::All || covered && own.reaches(record.environment) {
                 Ok(())
             } else {
                 Err(Trouble::NotAllowed)

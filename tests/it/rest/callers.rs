@@ -178,6 +178,29 @@ fn nobody_makes_or_gets_a_key_broader_than_their_own() {
     made(&service, "key_admin", &json!({"name": "n", "scopes": ["*"]}));
 }
 
+#[test]
+fn a_key_for_tests_gets_no_key_of_another_environment_into_its_hands() {
+    let service = started();
+    let prod = made(&service, "key_ann", &json!({"name": "n", "environment": "production"}));
+    let test = made(&service, "key_ann", &json!({"name": "n", "environment": "test"}));
+    let as_tester = |method, path: &str, body: Option<&Value>| call(&service, "key_from_test", method, path, body);
+    // One that has no environment at all is no key for tests either.
+    for path in [path_of(&prod), format!("{KEYS}/key_elsewhere")] {
+        for (method, action, body) in [
+            ("POST", "/rotate", None),
+            ("PATCH", "", Some(json!({"name": "m"}))),
+            ("POST", "/reactivate", None),
+        ] {
+            let answer = as_tester(method, &format!("{path}{action}"), body.as_ref());
+            refused(&answer, 403, "broader_than_maker");
+        }
+    }
+    let path = path_of(&test);
+    assert_eq!(as_tester("POST", &format!("{path}/rotate"), None).status, 200);
+    assert_eq!(as_tester("PATCH", &path, Some(&json!({"name": "m"}))).status, 200);
+    assert_eq!(as_tester("DELETE", &path_of(&prod), None).status, 200);
+}
+
 /// An address of this machine that is not loopback.
 fn own_address() -> std::net::IpAddr {
     let socket = UdpSocket::bind("0.0.0.0:0").expect("a socket");
