@@ -20,7 +20,7 @@ use super::{
 };
 use crate::{
     config::{DEFAULT_REFRESH_URL, SETTINGS},
-    core::secret::shown_prefix,
+    core::id,
 };
 
 const SETTINGS_FILE: &str = ".heare-auth.toml";
@@ -132,10 +132,10 @@ impl Args {
         let Some(id) = self.text("KEY_ID")? else {
             return Ok(None);
         };
-        if shown_prefix(&id) == "***" {
-            Ok(Some(id))
-        } else {
+        if id::may_be_secret(&id) {
             Err(Failure::usage("KEY_ID must be the key's id (key_...), not its secret"))
+        } else {
+            Ok(Some(id))
         }
     }
 

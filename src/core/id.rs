@@ -6,7 +6,11 @@ mod prefixes;
 use zeroize::Zeroizing;
 
 pub use self::prefixes::{BadPrefixes, MAX_PREFIX_BYTES, Prefixes};
-use super::{secret::Secret, terms::Environment, time::Timestamp};
+use super::{
+    secret::{Secret, shown_prefix},
+    terms::Environment,
+    time::Timestamp,
+};
 
 const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz";
 
@@ -95,6 +99,27 @@ pub fn recognise(text: &str, prefixes: &Prefixes) -> Option<SecretForm> {
         let rest = text.strip_prefix(prefixes.of(environment))?;
         let is_ours = rest.len() == ENVIRONMENT_SECRET_CHARS && is_base62(rest) && has_checksum(text);
         is_ours.then_some(SecretForm::Environment(environment))
+    })
+}
+
+/// Whether a text that somebody sent in another's place, such as that of an id, may be a secret: then it is not written
+/// down.
+pub fn may_be_secret(text: &str) -> bool {
+    shown_prefix(text) != "***" || holds_secret(text)
+}
+
+/// Whether a secret of ours stands somewhere in the text, whatever prefix it was made with: told by its checksum, so that
+/// no id is taken for one.
+pub fn holds_secret(text: &str) -> bool {
+    memchr::memchr_iter(b'_', text.as_bytes()).any(|underscore| {
+        let behind = underscore + 1;
+        let whole = [ENVIRONMENT_SECRET_CHARS, SECRET_CHARS - SECRET_PREFIX.len()];
+        let runs = whole.into_iter().filter_map(|length| text.get(behind..behind + length));
+        let ends = runs.filter(|run| is_base62(run)).map(|run| behind + run.len());
+        let beginnings = behind.saturating_sub(MAX_PREFIX_BYTES)..underscore;
+        let is_secret = |start, end| text.get(start..end).is_some_and(has_checksum);
+        ends.into_iter()
+            .any(|end| beginnings.clone().any(|start| is_secret(start, end)))
     })
 }
 

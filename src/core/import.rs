@@ -12,9 +12,10 @@ use serde_json::value::RawValue;
 
 use super::{
     document::{Document, Members, json_of, text},
+    id::may_be_secret,
     imported::{BcryptHash, stored_digest},
     key::{Defect, Key},
-    secret::{Digest, shown_prefix},
+    secret::Digest,
     time::Timestamp,
 };
 
@@ -75,7 +76,7 @@ impl Incoming {
         let record = members.to_raw();
         let key = Key::read(&record).map_err(|(_, defect)| defect)?;
         for (member, value) in [("id", &key.id), ("name", &key.name)] {
-            if shown_prefix(value) != "***" {
+            if may_be_secret(value) {
                 return Err(Flaw::LooksLikeSecret(member));
             }
         }

@@ -11,7 +11,7 @@ use hyper::{
 };
 
 use crate::{
-    core::secret::shown_prefix,
+    core::id,
     telemetry::events::{RequestId, RequestInfo},
 };
 
@@ -66,7 +66,7 @@ pub fn request_id<'a>(headers: &'a HeaderMap, ids: &RequestIds) -> RequestId<'a>
 
 fn is_request_id(id: &str) -> bool {
     (1..=MAX_ID).contains(&id.len())
-        && shown_prefix(id) == "***"
+        && !id::may_be_secret(id)
         && id
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))

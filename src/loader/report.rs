@@ -5,6 +5,7 @@ use std::time::Duration;
 use super::{LoadError, Loaded};
 use crate::{
     core::{
+        id::holds_secret,
         index::{BadRecord, Index},
         secret::shown_prefix,
     },
@@ -119,6 +120,7 @@ fn bad_records(index: &Index) {
 /// A bad record may have its secret where the id should be.
 fn shown_id(id: &str) -> &str {
     match shown_prefix(id) {
+        "***" if holds_secret(id) => "***",
         "***" => id.char_indices().nth(SHOWN_ID_CHARS).map_or(id, |(end, _)| &id[..end]),
         prefix => prefix,
     }

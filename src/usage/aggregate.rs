@@ -10,6 +10,7 @@ use std::{
 use hashbrown::HashTable;
 
 use super::queue::Seen;
+use crate::core::id;
 
 /// The most rows that wait for the database.
 pub const MAX_ROWS: usize = 100_000;
@@ -197,10 +198,10 @@ fn unescaped(inside: &str) -> Cow<'_, str> {
 /// An endpoint as it is written down: without a query, of bounded length, and nothing that could be a secret.
 fn cleaned(endpoint: &str) -> &str {
     let path = endpoint.split(['?', '#']).next().unwrap_or_default().trim();
+    // One look at a byte tells for almost all of them that there is no secret inside.
+    let is_secret = path.contains('_') && (SECRETS.iter().any(|start| path.contains(start)) || id::holds_secret(path));
     let path = &path[..path.floor_char_boundary(MAX_ENDPOINT)];
     let is_fit = !path.is_empty() && !path.chars().any(char::is_control);
-    // One look at a byte tells for almost all of them that there is no secret inside.
-    let is_secret = path.contains('_') && SECRETS.iter().any(|start| path.contains(start));
     if is_fit && !is_secret { path } else { OTHER }
 }
 

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use serde::Serialize;
 
 use super::sql::{Connection, DatabaseError, Row, Value};
-use crate::core::{change::Change, secret::shown_prefix, time::Timestamp};
+use crate::core::{change::Change, id, time::Timestamp};
 
 /// The longest text of an entry, in bytes.
 const MAX_TEXT: usize = 256;
@@ -179,7 +179,7 @@ impl AuditRow {
 
 /// Nobody's text gets into the log and the table but a short one, on one line, and no secret in the wrong place.
 fn harmless(text: &str) -> String {
-    if shown_prefix(text) != "***" {
+    if id::may_be_secret(text) {
         return "***".to_owned();
     }
     let text = &text[..text.floor_char_boundary(MAX_TEXT)];

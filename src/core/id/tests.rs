@@ -21,6 +21,31 @@ fn at(text: &str) -> Timestamp {
 }
 
 #[test]
+fn a_secret_in_the_place_of_another_text_is_found_whatever_its_prefix() {
+    let prefixes: Prefixes = "production=acme_,test=a_longer_prefix_of_24_b_".parse().unwrap();
+    let mut secrets = vec![new_secret(at("2025-10-28T16:45:18Z"), &mut bytes_from(3))];
+    for (environment, seed) in Environment::ALL.into_iter().zip(4..) {
+        secrets.push(new_environment_secret(environment, &prefixes, &mut bytes_from(seed)).secret);
+    }
+    for secret in &secrets {
+        let secret = secret.expose();
+        assert!(may_be_secret(secret));
+        for text in [secret.to_owned(), format!("/é_{secret}tail"), format!("a_b_{secret}_")] {
+            assert!(holds_secret(&text));
+        }
+        assert!(!holds_secret(&secret[..secret.len() - 1]), "a part of one");
+    }
+    let others = [
+        String::new(),
+        "_".to_owned(),
+        "key_0001vDmowdgLBqEcDYe".to_owned(),
+        format!("user_{}", "0123456789abcdef".repeat(4)),
+        format!("a_{}é", "x".repeat(39)),
+    ];
+    assert!(others.iter().all(|text| !may_be_secret(text)));
+}
+
+#[test]
 fn the_documented_example_id_tells_when_it_was_made() {
     for text in ["key_0001vDmowdgLBqEcDYe", "sec_0001vDmowg2tzwvpaFL"] {
         assert_eq!(made_at(text), Some(at("2025-10-28T16:45:18Z")), "{text}");

@@ -3,7 +3,10 @@
 use serde_json::{Value, json};
 
 use super::{KEYS, call, call_with, made, path_of, refused, send, started, started_with, text};
-use crate::support::service::{Settings, eventually};
+use crate::support::{
+    documents::secret_of,
+    service::{Settings, eventually},
+};
 
 const SUMMARY: &str = "/api/v1/auth/usage/summary";
 const AUDIT: &str = "/api/v1/auth/audit";
@@ -141,4 +144,25 @@ fn without_a_database_keys_are_managed_all_the_same() {
     for path in [format!("{}/usage", path_of(&key)), SUMMARY.to_owned(), AUDIT.to_owned()] {
         refused(&call(&service, "key_admin", "GET", &path, None), 503, "usage_off");
     }
+}
+
+#[test]
+fn a_secret_with_a_prefix_of_ones_own_in_the_wrong_place_is_written_down_nowhere() {
+    let service = started_with(&Settings::file_store().with("KEY_PREFIXES", "production=acme_live_"));
+    let key = made(&service, "key_admin", &json!({"name": "n"}));
+    let secret = text(&key["key"]);
+    assert!(secret.starts_with("acme_live_"));
+    let credential = secret_of("key_admin");
+    let headers = [("X-API-Key", &*credential), ("X-Request-Id", secret)];
+    let answer = send(&service, "DELETE", &format!("{KEYS}/{secret}"), &headers, b"");
+    assert_eq!(answer.status, 404);
+    let verify = json!({"api_key": secret, "endpoint": format!("/login/{secret}")}).to_string();
+    assert_eq!(service.post("/verify", verify.as_bytes()).status, 200);
+
+    let audit = call(&service, "key_admin", "GET", AUDIT, None).text();
+    assert!(audit.contains(r#""key_id":"***""#), "{audit}");
+    let usage = call(&service, "key_admin", "GET", SUMMARY, None).text();
+    assert!(usage.contains(r#""endpoint":"other""#), "{usage}");
+    let log: String = service.log_lines().into_iter().collect();
+    assert!([audit, usage, log].iter().all(|written| !written.contains(secret)));
 }
