@@ -10,7 +10,7 @@ pub const MAX_OWNED_NAME_CHARS: usize = 100;
 pub const MAX_NETWORKS: usize = 20;
 pub const MAX_SCOPES: usize = 100;
 pub const MAX_SCOPE_BYTES: usize = 100;
-pub const MAX_WINDOWS: usize = 8;
+pub const MAX_WINDOWS: usize = 10;
 /// For how long the secret before a rotation may stay good.
 pub const MAX_OVERLAP_SECONDS: u32 = 30 * 24 * 60 * 60;
 pub const EXPIRES_IN_DAYS: RangeInclusive<u32> = 1..=365;
@@ -53,7 +53,7 @@ pub enum BadTerm {
     Window,
     #[error("must not name a window twice")]
     WindowTwice,
-    #[error("must not be more than 8 windows")]
+    #[error("must not be more than 10 windows")]
     TooManyWindows,
 }
 

@@ -41,7 +41,6 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "usage",
         ],
     ),
-    ("expiry", &["core", "clock", "envelope", "loader", "store"]),
     (
         "server",
         &[
