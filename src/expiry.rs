@@ -1,6 +1,6 @@
 //! Marks keys inactive that expired long ago: one quiet task of the service, away from the path of any verify.
 
-use std::{hash::BuildHasher, sync::Arc, time::Duration};
+use std::{hash::BuildHasher, pin::Pin, sync::Arc, time::Duration};
 
 use tokio::time::sleep;
 
@@ -19,6 +19,8 @@ use crate::{
 /// The first look comes soon, so that an instance which never lives long does its part; later ones need no hurry.
 const FIRST: Duration = Duration::from_mins(1);
 const LONGEST: Duration = Duration::from_hours(1);
+
+type Committing<'a> = Pin<Box<dyn Future<Output = Result<Committed, CommitError>> + Send + 'a>>;
 
 /// What the task needs. It has a store of its own: the loader's is the loader's.
 pub struct Expiry {
@@ -69,14 +71,15 @@ impl Expiry {
 
     async fn retire(&self, until: Timestamp, at: Timestamp) -> Result<(), CommitError> {
         let change = Change::RetireExpired { until, at };
-        let outcome = commit(
+        // In a box: a task that is rarely at this point need not have room for a whole commit all the time.
+        let committing: Committing<'_> = Box::pin(commit(
             &self.store,
             &self.envelope,
             &change,
             &self.clock,
             self.allow_unconditional,
-        )
-        .await;
+        ));
+        let outcome = committing.await;
         self.audit(at, &outcome);
         let committed = outcome?;
         if committed.applied.changed > 0 {

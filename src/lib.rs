@@ -7,6 +7,7 @@ pub mod core;
 
 pub mod clock;
 pub mod config;
+pub mod courtesy;
 pub mod durable;
 pub mod envelope;
 pub mod expiry;

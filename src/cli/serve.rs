@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     config::{Config, DEFAULT_REFRESH_URL, Location},
+    courtesy,
     server::{self, Options, Running},
     telemetry::{
         Telemetry,
@@ -47,7 +48,8 @@ pub fn serve(args: Args) -> Result<ExitCode, Failure> {
     let telemetry = start_log(&config)?;
     let runtime = runtime::Builder::new_current_thread()
         .enable_all()
-        .on_thread_start(give_way)
+        // The threads that this runtime starts read, index and free documents.
+        .on_thread_start(courtesy::stand_back)
         .build()
         .map_err(|_| Failure::failed("the system gives this program no event loop"))?;
     let queue = telemetry.log.clone();
@@ -56,15 +58,6 @@ pub fn serve(args: Args) -> Result<ExitCode, Failure> {
     // A read of the store that hangs must not hold up the end.
     runtime.shutdown_background();
     outcome
-}
-
-/// The threads that this runtime starts read, index and free documents. Where they share a core with a thread that answers
-/// requests, that one goes first; not by so much that a flood of requests could keep a revoked key in force for long.
-///
-/// Linux keeps this for each thread; elsewhere it would hold for the whole process.
-fn give_way() {
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::nice(10);
 }
 
 fn start_log(config: &Config) -> Result<Telemetry, Failure> {

@@ -41,8 +41,8 @@ impl Document {
     }
 
     pub fn parse(json: &[u8]) -> Result<Self, DocumentError> {
-        let text = str::from_utf8(json).map_err(|error| DocumentError::of_bytes(json, error))?;
-        let mut members: Members = serde_json::from_str(text).map_err(|_| DocumentError::of_text(text))?;
+        let text = str::from_utf8(json).map_err(|_| DocumentError::of(json))?;
+        let mut members: Members = serde_json::from_str(text).map_err(|_| DocumentError::of(json))?;
         let keys = members.get("keys").ok_or(DocumentError::NoKeys)?;
         let records = serde_json::from_str(keys.get()).map_err(|_| DocumentError::NoKeys)?;
         members.set("keys", RawValue::NULL.to_owned());
@@ -154,8 +154,22 @@ impl fmt::Debug for Document {
 }
 
 impl DocumentError {
-    /// Why a text that is no JSON object is no document.
-    pub(super) fn of_text(text: &str) -> Self {
+    /// Why bytes that are no JSON object, or one without a list of keys, are no document.
+    pub(super) fn of(bytes: &[u8]) -> Self {
+        match str::from_utf8(bytes) {
+            Ok(text) => Self::of_text(text),
+            // One cut off inside a character is still told from rubbish.
+            Err(error) => {
+                let text = str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
+                match (error.error_len(), Self::of_text(text)) {
+                    (None, Self::Truncated) => Self::Truncated,
+                    _ => Self::NotJson,
+                }
+            }
+        }
+    }
+
+    fn of_text(text: &str) -> Self {
         if text.trim_ascii().is_empty() {
             return Self::Empty;
         }
@@ -163,15 +177,6 @@ impl DocumentError {
             Ok(_) => Self::NoKeys,
             Err(error) if error.is_eof() || ends_in_a_number(text) => Self::Truncated,
             Err(_) => Self::NotJson,
-        }
-    }
-
-    /// Why bytes that are no text are no document: one cut off inside a character is still told from rubbish.
-    pub(super) fn of_bytes(bytes: &[u8], error: std::str::Utf8Error) -> Self {
-        let text = str::from_utf8(&bytes[..error.valid_up_to()]).unwrap_or_default();
-        match (error.error_len(), Self::of_text(text)) {
-            (None, Self::Truncated) => Self::Truncated,
-            _ => Self::NotJson,
         }
     }
 }

@@ -7,7 +7,7 @@ mod text;
 
 use hashbrown::HashTable;
 
-pub use self::imported::Candidate;
+pub use self::{build::Arriving, imported::Candidate};
 use self::{imported::Imported, terms::AllTerms, text::Texts};
 use super::{document::DocumentError, key::Defect, policy::Policy, secret::Digest, time::Timestamp};
 
@@ -44,6 +44,9 @@ struct Record {
 
 /// A million keys are a million of these: look twice before it grows.
 const _: () = assert!(size_of::<Record>() == 48);
+
+/// How much of a document is read at a time, when all of it is there already: little enough to stay in the processor's cache.
+const PIECE: usize = 16 * 1024;
 
 const NEVER: i64 = i64::MAX;
 
@@ -104,7 +107,17 @@ impl Index {
 
     /// Reads a document's bytes in one pass, without building a tree.
     pub fn build(json: &[u8]) -> Result<Self, DocumentError> {
-        build::index(json)
+        Self::build_with_pauses(json, || ())
+    }
+
+    /// The same, calling `pause` between short pieces of the work.
+    pub fn build_with_pauses(json: &[u8], mut pause: impl FnMut()) -> Result<Self, DocumentError> {
+        let mut arriving = Arriving::default();
+        for piece in json.chunks(PIECE) {
+            arriving.take(piece);
+            pause();
+        }
+        arriving.finish(pause)
     }
 
     /// The key that this secret is or was the secret of; whether it still is one is for `verify` to say.

@@ -80,16 +80,24 @@ impl<'a> Scanner<'a> {
             return self.pass(b'}');
         }
         loop {
-            if self.peek()? != b'"' {
-                return Err(NotJson);
-            }
-            let name = self.string()?;
-            self.pass(b':')?;
+            let name = self.name()?;
             member(self, name)?;
             if self.ends(b'}')? {
                 return Ok(());
             }
         }
+    }
+
+    /// Passes the name of a member, with its colon.
+    pub fn name(&mut self) -> Result<Json<'a>, NotJson> {
+        if self.peek()? != b'"' {
+            return Err(NotJson);
+        }
+        let from = self.at;
+        self.pass_string()?;
+        let name = Json(&self.text[from..self.at]);
+        self.pass(b':')?;
+        Ok(name)
     }
 
     /// Passes a list. `element` is called at each element and has to pass it.
@@ -123,6 +131,30 @@ impl<'a> Scanner<'a> {
                 return Ok(byte);
             }
             self.at += 1;
+        }
+    }
+
+    /// How much was passed.
+    pub fn at(&self) -> usize {
+        self.at
+    }
+
+    pub fn pass(&mut self, byte: u8) -> Result<(), NotJson> {
+        if self.peek()? != byte {
+            return Err(NotJson);
+        }
+        self.at += 1;
+        Ok(())
+    }
+
+    /// Passes what stands behind an element, a comma or the end, and tells whether it was the end.
+    pub fn ends(&mut self, end: u8) -> Result<bool, NotJson> {
+        let byte = self.peek()?;
+        self.at += 1;
+        match byte {
+            b',' => Ok(false),
+            _ if byte == end => Ok(true),
+            _ => Err(NotJson),
         }
     }
 
@@ -188,13 +220,7 @@ impl<'a> Scanner<'a> {
         passes
     }
 
-    /// To be called at the quotation mark, as is the next.
-    fn string(&mut self) -> Result<Json<'a>, NotJson> {
-        let from = self.at;
-        self.pass_string()?;
-        Ok(Json(&self.text[from..self.at]))
-    }
-
+    /// To be called at the quotation mark.
     #[inline]
     fn pass_string(&mut self) -> Result<(), NotJson> {
         let bytes = self.text.as_bytes();
@@ -209,25 +235,6 @@ impl<'a> Scanner<'a> {
         }
         self.at = at + 1;
         Ok(())
-    }
-
-    fn pass(&mut self, byte: u8) -> Result<(), NotJson> {
-        if self.peek()? != byte {
-            return Err(NotJson);
-        }
-        self.at += 1;
-        Ok(())
-    }
-
-    /// Passes what stands behind an element, a comma or the end, and tells whether it was the end.
-    fn ends(&mut self, end: u8) -> Result<bool, NotJson> {
-        let byte = self.peek()?;
-        self.at += 1;
-        match byte {
-            b',' => Ok(false),
-            _ if byte == end => Ok(true),
-            _ => Err(NotJson),
-        }
     }
 
     fn rest(&self) -> &'a [u8] {

@@ -1,12 +1,13 @@
 //! One load, all or nothing: fetch, open, index, check, and one swap. Any failure leaves in force what is in force.
 
-use std::{borrow::Cow, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use tokio::{sync::watch, time::Instant};
 
 use super::{
     LoadError, Loaded, LoaderOptions, Progress,
+    intake::Intake,
     report::{self, Report},
     retired::Retired,
     saver::{Candidate, Saver},
@@ -14,6 +15,7 @@ use super::{
 use crate::{
     clock::Clock,
     core::index::Index,
+    courtesy::Turns,
     envelope::Envelope,
     snapshot::SnapshotFile,
     store::{Fetched, Store, Version},
@@ -58,8 +60,8 @@ struct Rules {
 /// An object that may come into force.
 struct Built {
     index: Index,
-    /// For the snapshot.
-    document: Bytes,
+    /// For the snapshot, where there is one.
+    document: Option<Bytes>,
 }
 
 impl Work {
@@ -103,7 +105,9 @@ impl Work {
                 return Ok(None);
             }
             let saved = file.load().ok_or(LoadError::Internal)?;
-            Ok(Some((Index::build(&saved.document)?, saved.object_sealed)))
+            let turns = Turns::begin();
+            let index = Index::build_with_pauses(&saved.document, || turns.pause())?;
+            Ok(Some((index, saved.object_sealed)))
         });
         match read.await {
             Ok(None) => {}
@@ -160,14 +164,15 @@ impl Work {
             .as_ref()
             .map(|(version, _)| version.clone())
             .or_else(|| self.version_in_force());
-        match self.store.read_if_changed(known.as_ref()).await {
+        let intake = Intake::new(self.saver.is_some());
+        match self.store.read_into(known.as_ref(), intake).await {
             Ok(Fetched::Unchanged) => refused.map_or(Ok(Outcome::Unchanged), |(_, error)| Err(error)),
             Ok(Fetched::Missing) => self.take_nothing(began),
             // What was refused has been replaced by what is in force.
             Ok(Fetched::Object { version, .. }) if self.version_in_force().as_ref() == Some(&version) => {
                 Ok(Outcome::Unchanged)
             }
-            Ok(Fetched::Object { version, bytes }) => self.take(began, version, bytes, allow_older).await,
+            Ok(Fetched::Object { version, bytes: intake }) => self.take(began, version, intake, allow_older).await,
             Err(error) => Err(error.into()),
         }
     }
@@ -190,14 +195,14 @@ impl Work {
         &mut self,
         began: Instant,
         version: Version,
-        bytes: Bytes,
+        intake: Intake,
         allow_older: bool,
     ) -> Result<Outcome, LoadError> {
         self.refused = None;
-        let object_sealed = Envelope::is_sealed(&bytes);
+        let object_sealed = intake.is_sealed();
         let (envelope, rules) = (self.envelope.clone(), self.rules(allow_older));
         let in_force = rules.in_force;
-        let built = off_thread(move || build(bytes, &envelope, &rules)).await;
+        let built = off_thread(move || build(intake, &envelope, &rules)).await;
         // An encrypted object that opens shows that the store is encrypted, also when its document is no good.
         self.sealed_seen |= object_sealed && !matches!(built, Err(LoadError::Envelope(_)));
         let Built { index, document } = match built {
@@ -210,7 +215,7 @@ impl Work {
         };
         self.object_seen = true;
         let loaded = self.put_in_force(index, Some(version));
-        if let Some(saver) = &self.saver {
+        if let (Some(saver), Some(document)) = (&self.saver, document) {
             saver.save(Candidate {
                 document,
                 object_sealed,
@@ -257,15 +262,9 @@ impl Work {
     }
 }
 
-fn build(object: Bytes, envelope: &Envelope, rules: &Rules) -> Result<Built, LoadError> {
-    let object_sealed = Envelope::is_sealed(&object);
-    let document = match envelope.open(&object)? {
-        Cow::Owned(document) => Bytes::from(document),
-        Cow::Borrowed(_) => object.clone(),
-    };
-    // An encrypted object is a third larger than its document and no longer needed.
-    drop(object);
-    let index = Index::build(&document)?;
+fn build(intake: Intake, envelope: &Envelope, rules: &Rules) -> Result<Built, LoadError> {
+    let object_sealed = intake.is_sealed();
+    let (index, document) = intake.finish(envelope)?;
     // Only now: what is no document at all, such as an emptied object, is called by its own name.
     if !rules.accept_plain && !object_sealed {
         return Err(LoadError::NotEncrypted);

@@ -1,6 +1,7 @@
 //! The only writer of the index. One task polls the store and serves refreshes, and publishes each whole new
 //! index on a watch channel; everybody else holds the reading end.
 
+mod intake;
 mod load;
 mod pace;
 mod report;

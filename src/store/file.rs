@@ -14,15 +14,15 @@ use std::{
 use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
-use super::{Expect, Fetched, StoreError, Version, Written};
-use crate::{clock::Clock, durable};
+use super::{Expect, Fetched, Intake, StoreError, Version, Written};
+use crate::{clock::Clock, courtesy::Turns, durable};
 
 /// How long a writer waits for those before it.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
 const LOCK_RETRY: Duration = Duration::from_millis(5);
 
 /// How much of the file is read at a time.
-const PIECE: u64 = 128 * 1024;
+const PIECE: u64 = 16 * 1024;
 
 /// A file that was changed this short before it was read may be changed again without its times showing it.
 const RACY_MICROS: i64 = 2_000_000;
@@ -72,9 +72,9 @@ impl FileStore {
     }
 
     /// Reads the file unless it still has the `known` version. A file left alone costs one `stat`.
-    pub async fn read_if_changed(&self, known: Option<&Version>) -> Result<Fetched, StoreError> {
+    pub async fn read_into<I: Intake>(&self, known: Option<&Version>, intake: I) -> Result<Fetched<I>, StoreError> {
         let known = known.cloned();
-        self.blocking(move |shared| shared.read_if_changed(known.as_ref()))
+        self.blocking(move |shared| shared.read_into(known.as_ref(), intake))
             .await
     }
 
@@ -102,7 +102,7 @@ impl FileStore {
 }
 
 impl Shared {
-    fn read_if_changed(&self, known: Option<&Version>) -> Result<Fetched, StoreError> {
+    fn read_into<I: Intake>(&self, known: Option<&Version>, intake: I) -> Result<Fetched<I>, StoreError> {
         let outside = match fs::metadata(&self.path) {
             Ok(outside) => outside,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Fetched::Missing),
@@ -115,10 +115,10 @@ impl Shared {
         if !outside.is_file() {
             return Err(StoreError::Failed);
         }
-        self.read(known)
+        self.read(known, intake)
     }
 
-    fn read(&self, known: Option<&Version>) -> Result<Fetched, StoreError> {
+    fn read<I: Intake>(&self, known: Option<&Version>, mut intake: I) -> Result<Fetched<I>, StoreError> {
         let began = Clock::wall_micros();
         let mut file = match File::open(&self.path) {
             Ok(file) => file,
@@ -126,7 +126,7 @@ impl Shared {
             Err(error) => return Err(store_error(&error)),
         };
         let before = file.metadata().map_err(|error| store_error(&error))?;
-        let (bytes, version) = self.read_capped(&mut file, before.len())?;
+        let version = self.read_capped(&mut file, before.len(), &mut intake)?;
         let after = file.metadata().map_err(|error| store_error(&error))?;
         let stamp = Stamp::of(&before);
         let settled = stamp == Stamp::of(&after) && stamp.is_settled(began);
@@ -137,35 +137,32 @@ impl Shared {
         if known == Some(&version) {
             return Ok(Fetched::Unchanged);
         }
-        Ok(Fetched::Object {
-            version,
-            bytes: bytes.into(),
-        })
+        Ok(Fetched::Object { version, bytes: intake })
     }
 
-    /// Piece by piece, as this may share its core with a thread that answers requests: see the building of the index.
-    fn read_capped(&self, file: &mut File, size: u64) -> Result<(Vec<u8>, Version), StoreError> {
+    fn read_capped(&self, file: &mut File, size: u64, intake: &mut impl Intake) -> Result<Version, StoreError> {
         if size > self.max_bytes as u64 {
             return Err(StoreError::TooLarge);
         }
-        // The size is at most `max_bytes`, so it fits; one byte more tells a file that grew meanwhile.
-        let (mut bytes, mut digest) = (
-            Vec::with_capacity(usize::try_from(size).unwrap_or(0) + 1),
-            Sha256::new(),
-        );
+        // The size is at most `max_bytes`, so it fits.
+        intake.announce(usize::try_from(size).unwrap_or(0));
+        let (mut piece, mut digest, mut len) = (Vec::new(), Sha256::new(), 0);
+        let turns = Turns::begin();
         loop {
-            let begin = bytes.len();
+            piece.clear();
             file.take(PIECE)
-                .read_to_end(&mut bytes)
+                .read_to_end(&mut piece)
                 .map_err(|error| store_error(&error))?;
-            if bytes.len() > self.max_bytes {
+            len += piece.len();
+            if len > self.max_bytes {
                 return Err(StoreError::TooLarge);
             }
-            if bytes.len() == begin {
-                return Ok((bytes, Version(hex(&digest.finalize()))));
+            if piece.is_empty() {
+                return Ok(Version(hex(&digest.finalize())));
             }
-            digest.update(&bytes[begin..]);
-            thread::yield_now();
+            digest.update(&piece);
+            intake.take(&piece);
+            turns.pause();
         }
     }
 

@@ -20,18 +20,51 @@ use crate::{
 pub struct Version(pub String);
 
 /// The answer to a read.
-pub enum Fetched {
+pub enum Fetched<T = Bytes> {
     Unchanged,
     /// The bucket or directory answers, and has no such object.
     Missing,
     Object {
         version: Version,
-        bytes: Bytes,
+        /// Or what was made of them.
+        bytes: T,
     },
 }
 
+/// Takes an object while it arrives, on a thread for work that takes long.
+pub trait Intake: Send + 'static {
+    /// How many bytes are to come, where the store knows.
+    fn announce(&mut self, _len: usize) {}
+
+    fn take(&mut self, piece: &[u8]);
+}
+
+/// The bytes themselves, in one buffer of the announced size, so that memory holds them once.
+impl Intake for Vec<u8> {
+    fn announce(&mut self, len: usize) {
+        self.reserve_exact(len);
+    }
+
+    fn take(&mut self, piece: &[u8]) {
+        self.extend_from_slice(piece);
+    }
+}
+
+impl From<Fetched<Vec<u8>>> for Fetched {
+    fn from(fetched: Fetched<Vec<u8>>) -> Self {
+        match fetched {
+            Fetched::Unchanged => Self::Unchanged,
+            Fetched::Missing => Self::Missing,
+            Fetched::Object { version, bytes } => Self::Object {
+                version,
+                bytes: bytes.into(),
+            },
+        }
+    }
+}
+
 /// An object may carry plaintext secrets, so what it holds is not shown.
-impl fmt::Debug for Fetched {
+impl<T: AsRef<[u8]>> fmt::Debug for Fetched<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Unchanged => f.write_str("Unchanged"),
@@ -39,7 +72,7 @@ impl fmt::Debug for Fetched {
             Self::Object { version, bytes } => f
                 .debug_struct("Object")
                 .field("version", version)
-                .field("length", &bytes.len())
+                .field("length", &bytes.as_ref().len())
                 .finish_non_exhaustive(),
         }
     }
@@ -137,9 +170,15 @@ impl Store {
 
     /// Reads the object unless it still has the `known` version.
     pub async fn read_if_changed(&self, known: Option<&Version>) -> Result<Fetched, StoreError> {
+        self.read_into(known, Vec::new()).await.map(Fetched::from)
+    }
+
+    /// The same, handing over each piece as it arrives. An intake that took an object which turns out unchanged, or a part of
+    /// one that does not arrive whole, is dropped.
+    pub async fn read_into<I: Intake>(&self, known: Option<&Version>, intake: I) -> Result<Fetched<I>, StoreError> {
         match self {
-            Self::S3(store) => store.read_if_changed(known).await,
-            Self::File(store) => store.read_if_changed(known).await,
+            Self::S3(store) => store.read_into(known, intake).await,
+            Self::File(store) => store.read_into(known, intake).await,
         }
     }
 

@@ -19,10 +19,13 @@ use aws_sdk_s3::{
 use aws_smithy_http_client::tls;
 use aws_types::service_config::ServiceConfigKey;
 use bytes::{Bytes, BytesMut};
-use tokio::{sync::OnceCell, time::timeout};
+use tokio::{
+    sync::{OnceCell, mpsc},
+    time::timeout,
+};
 
-use super::{Expect, Fetched, StoreError, Version, Written};
-use crate::envelope::Envelope;
+use super::{Expect, Fetched, Intake, StoreError, Version, Written};
+use crate::{courtesy::Turns, envelope::Envelope};
 
 /// How long the store may take. The SDK's own retries, stream watching and 60-second defaults are off.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +56,11 @@ impl Default for S3Limits {
         }
     }
 }
+
+/// How much of a body goes to the other thread at a time: waking that thread costs as much as reading a few thousand bytes.
+const PIECE: usize = 64 * 1024;
+/// How many such pieces may wait there.
+const PIECES_AHEAD: usize = 64;
 
 /// What an upload must reach for its answer to be waited for.
 const UPLOAD_BYTES_PER_SECOND: u64 = 4 << 20;
@@ -117,13 +125,14 @@ impl S3Store {
         }
     }
 
-    pub async fn read_if_changed(&self, known: Option<&Version>) -> Result<Fetched, StoreError> {
+    pub async fn read_into<I: Intake>(&self, known: Option<&Version>, intake: I) -> Result<Fetched<I>, StoreError> {
         let read = async {
-            match self.get(known).await {
+            let answer = match self.get(known).await {
                 // A pooled connection may have been closed while it was idle; a second try opens a new one.
-                Err(StoreError::Unreachable) => self.get(known).await,
-                answer => answer,
-            }
+                Err(StoreError::Unreachable) => self.get(known).await?,
+                answer => answer?,
+            };
+            self.receive(answer, intake).await
         };
         timeout(self.limits.deadline, read)
             .await
@@ -164,14 +173,22 @@ impl S3Store {
         format!("s3://{}/{}", self.bucket, self.key)
     }
 
-    async fn get(&self, known: Option<&Version>) -> Result<Fetched, StoreError> {
+    /// The answer's head. Its body is still to come.
+    async fn get(&self, known: Option<&Version>) -> Result<Fetched<GetObjectOutput>, StoreError> {
         let request = self.client.get_object().bucket(&self.bucket).key(&self.key);
         let answer = request
             .set_if_none_match(known.map(|version| version.0.clone()))
             .send()
             .await;
         match answer {
-            Ok(output) => self.receive(output, known).await,
+            Ok(output) => {
+                // Without an ETag it is not an object of a store, but a page of something in between.
+                let version = Version(output.e_tag.clone().ok_or(StoreError::Failed)?);
+                if Some(&version) == known {
+                    return Ok(Fetched::Unchanged);
+                }
+                Ok(Fetched::Object { version, bytes: output })
+            }
             Err(error) if status(&error) == Some(304) => Ok(Fetched::Unchanged),
             // Only the store's own word means that the object is absent; any 404 could come from something else.
             Err(error) if status(&error) == Some(404) && error.code() == Some("NoSuchKey") => Ok(Fetched::Missing),
@@ -179,38 +196,62 @@ impl S3Store {
         }
     }
 
-    async fn receive(&self, output: GetObjectOutput, known: Option<&Version>) -> Result<Fetched, StoreError> {
-        // Without an ETag it is not an object of a store, but a page of something in between.
-        let version = Version(output.e_tag.ok_or(StoreError::Failed)?);
-        if Some(&version) == known {
-            return Ok(Fetched::Unchanged);
+    async fn receive<I: Intake>(&self, answer: Fetched<GetObjectOutput>, intake: I) -> Result<Fetched<I>, StoreError> {
+        match answer {
+            Fetched::Unchanged => Ok(Fetched::Unchanged),
+            Fetched::Missing => Ok(Fetched::Missing),
+            Fetched::Object { version, bytes: output } => {
+                let bytes = self.take_in(output, intake).await?;
+                Ok(Fetched::Object { version, bytes })
+            }
         }
-        let announced = output.content_length.and_then(|length| usize::try_from(length).ok());
-        let bytes = self.collect(output.body, announced).await?;
-        Ok(Fetched::Object { version, bytes })
     }
 
-    /// Reads the body into one buffer of its announced size, so that memory holds it once.
-    async fn collect(&self, mut body: ByteStream, announced: Option<usize>) -> Result<Bytes, StoreError> {
+    /// Hands the body over to another thread while it arrives.
+    async fn take_in<I: Intake>(&self, output: GetObjectOutput, mut intake: I) -> Result<I, StoreError> {
+        let announced = output.content_length.and_then(|length| usize::try_from(length).ok());
         let expected = announced.unwrap_or_default();
         if expected > self.max_bytes {
             return Err(StoreError::TooLarge);
         }
-        let mut buffer = BytesMut::with_capacity(expected);
+        let (pieces, mut arriving) = mpsc::channel::<Bytes>(PIECES_AHEAD);
+        let taken = tokio::task::spawn_blocking(move || {
+            intake.announce(expected);
+            let turns = Turns::begin();
+            while let Some(piece) = arriving.blocking_recv() {
+                intake.take(&piece);
+                turns.pause();
+            }
+            intake
+        });
+        let len = self.pass_on(output.body, pieces).await?;
+        if announced.is_some_and(|announced| announced != len) {
+            return Err(StoreError::Incomplete);
+        }
+        // A failed join means that the process is shutting down or that the intake panicked: no answer either way.
+        taken.await.map_err(|_| StoreError::Failed)
+    }
+
+    /// The length of the body.
+    async fn pass_on(&self, mut body: ByteStream, pieces: mpsc::Sender<Bytes>) -> Result<usize, StoreError> {
+        let (mut piece, mut len) = (BytesMut::new(), 0);
         while let Some(chunk) = timeout(self.limits.chunk_idle, body.next())
             .await
             .map_err(|_| StoreError::Timeout)?
         {
             let chunk = chunk.map_err(|_| StoreError::Incomplete)?;
-            if buffer.len() + chunk.len() > self.max_bytes {
+            len += chunk.len();
+            if len > self.max_bytes {
                 return Err(StoreError::TooLarge);
             }
-            buffer.extend_from_slice(&chunk);
+            piece.extend_from_slice(&chunk);
+            if piece.len() >= PIECE {
+                let full = std::mem::replace(&mut piece, BytesMut::with_capacity(2 * PIECE));
+                pieces.send(full.freeze()).await.map_err(|_| StoreError::Failed)?;
+            }
         }
-        match announced {
-            Some(announced) if announced != buffer.len() => Err(StoreError::Incomplete),
-            _ => Ok(buffer.freeze()),
-        }
+        pieces.send(piece.freeze()).await.map_err(|_| StoreError::Failed)?;
+        Ok(len)
     }
 
     async fn put(&self, bytes: Bytes, expect: &Expect) -> Result<Written, StoreError> {
@@ -238,7 +279,8 @@ impl S3Store {
 
     /// An answer without an `ETag` proves nothing; what is stored does.
     async fn read_back(&self, written: &Bytes) -> Result<Written, StoreError> {
-        match self.get(None).await? {
+        let answer = self.get(None).await?;
+        match self.receive(answer, Vec::new()).await? {
             Fetched::Object { version, bytes } if bytes == *written => Ok(Written::Done(version)),
             Fetched::Object { .. } | Fetched::Missing | Fetched::Unchanged => Err(StoreError::Failed),
         }

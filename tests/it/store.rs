@@ -263,13 +263,13 @@ async fn an_object_over_the_cap_is_not_written() {
 #[tokio::test]
 async fn a_missing_bucket_is_not_a_missing_object() {
     let sdk = sdk_config(Seaweed::get().address());
-    let store = S3Store::from_sdk_config(
+    let store = Store::S3(S3Store::from_sdk_config(
         &sdk,
         "no-such-bucket".to_owned(),
         "k".to_owned(),
         MAX_BYTES,
         short_limits(),
-    );
+    ));
     assert_eq!(
         store.read_if_changed(None).await.expect_err("no bucket"),
         StoreError::NoBucket
@@ -307,7 +307,13 @@ async fn missing_credentials_are_said_to_be_missing() {
             .into_builder()
             .credentials_provider(provider)
             .build();
-        let store = S3Store::from_sdk_config(&sdk, "b".to_owned(), "k".to_owned(), MAX_BYTES, short_limits());
+        let store = Store::S3(S3Store::from_sdk_config(
+            &sdk,
+            "b".to_owned(),
+            "k".to_owned(),
+            MAX_BYTES,
+            short_limits(),
+        ));
         assert_eq!(
             store.read_if_changed(None).await.expect_err("nobody"),
             StoreError::NoCredentials

@@ -16,7 +16,7 @@ use crate::core::{
     time::Timestamp,
 };
 
-pub use self::read::index;
+pub use self::read::Arriving;
 
 /// An index in the making.
 #[derive(Default)]
@@ -53,7 +53,6 @@ impl Builder {
     /// Takes the next element of the list; `None` is one that is not an object.
     fn push(&mut self, members: Option<&Members<'_>>) {
         let position = self.read;
-        take_turns(position, 64);
         self.read += 1;
         let Some(members) = members else {
             return self.defective.push(position, None, Defect::NotAnObject);
@@ -142,11 +141,12 @@ impl Builder {
         }
     }
 
-    fn finish(mut self, generation: Option<u64>, write_id: Option<Box<str>>) -> Index {
+    /// Calls `pause` again and again.
+    fn finish(mut self, generation: Option<u64>, write_id: Option<Box<str>>, mut pause: impl FnMut()) -> Index {
         self.seen = Seen::default();
         self.seen_terms = SeenTerms::default();
-        let mut shared = self.shared_ids();
-        let mut by_digest = self.table_by_digest(&mut shared);
+        let mut shared = self.shared_ids(&mut pause);
+        let mut by_digest = self.table_by_digest(&mut shared, pause);
         shared.extend(self.imported.crowded().map(|record| (record, Defect::SharedPrefix)));
         // A record that shares both is named once, by its id.
         shared.sort_unstable_by_key(|&(record, defect)| (record, defect != Defect::DuplicateId));
@@ -239,14 +239,6 @@ pub fn fits(document_len: usize) -> bool {
 
 fn number(count: usize) -> u32 {
     u32::try_from(count).expect("a document has fewer records than bytes, and its length was checked")
-}
-
-/// A load may share its core with a thread that answers requests, and offers it the core after every so many records:
-/// the system by itself lets those requests wait for the end of a time slice, in which hundreds are answered.
-fn take_turns(record: usize, every: usize) {
-    if record.is_multiple_of(every) {
-        std::thread::yield_now();
-    }
 }
 
 /// The text as JSON writes it inside quotation marks. A borrowed one came from JSON without escapes and needs none.

@@ -154,6 +154,39 @@ fn a_document_longer_than_its_places_can_be_numbered_is_refused() {
 }
 
 #[test]
+fn a_document_may_end_anywhere_in_a_piece() {
+    let json = format!(
+        " {{ \"generation\" : 12 ,\n \"keys\" : [ {} ] , \"é\" : 7 }} \n",
+        key("key_1", "sec_1")
+    );
+    for piece in 1..json.len() {
+        let mut arriving = Arriving::default();
+        json.as_bytes().chunks(piece).for_each(|piece| arriving.take(piece));
+        let index = arriving.finish(|| ()).unwrap();
+        assert_eq!(
+            (index.generation(), holder(&index, "sec_1")),
+            (Some(12), Some("key_1")),
+            "{piece}"
+        );
+    }
+}
+
+#[test]
+fn what_is_long_or_wrong_takes_no_longer_in_small_pieces() {
+    let long = format!(
+        r#"{{"note":"{}","keys":[{}]}}"#,
+        "x".repeat(4 << 20),
+        key("key_1", "sec_1")
+    );
+    let wrong = format!("<{}", "x".repeat(4 << 20));
+    for (json, expected) in [(long, Ok(1)), (wrong, Err(DocumentError::NotJson))] {
+        let mut arriving = Arriving::default();
+        json.as_bytes().chunks(64).for_each(|piece| arriving.take(piece));
+        assert_eq!(arriving.finish(|| ()).map(|index| index.keys_count()), expected);
+    }
+}
+
+#[test]
 fn the_marks_of_the_last_write_are_read() {
     let table = [
         (r#""generation":7,"write_id":"w\u0031","#, Some(7), Some("w1")),
@@ -591,6 +624,26 @@ proptest! {
                 prop_assert_eq!(found.expires_at.map(Timestamp::as_millis), *expires_at);
                 prop_assert_eq!(found.revoked, *revoked);
             }
+        }
+    }
+
+    #[test]
+    fn a_document_that_arrives_in_pieces_is_the_same_document(
+        records in proptest::collection::vec(record(), 0..6), changed_at: prop::sample::Index, byte: u8, piece in 1..40_usize,
+    ) {
+        let mut json = json!({"é": [1.5e3, "\\u00e9"], "keys": records, "generation": 12}).to_string().into_bytes();
+        let at = changed_at.index(json.len() * 2);
+        if let Some(changed) = json.get_mut(at) {
+            *changed = byte;
+        }
+        let mut arriving = Arriving::default();
+        json.chunks(piece).for_each(|piece| arriving.take(piece));
+        let (whole, pieces) = (Index::build(&json), arriving.finish(|| ()));
+        prop_assert_eq!(whole.as_ref().err(), pieces.as_ref().err());
+        if let (Ok(whole), Ok(pieces)) = (whole, pieces) {
+            prop_assert_eq!((whole.keys_count(), whole.generation()), (pieces.keys_count(), pieces.generation()));
+            prop_assert_eq!(denied(&whole), denied(&pieces));
+            prop_assert_eq!(whole.texts.all(), pieces.texts.all());
         }
     }
 

@@ -71,6 +71,11 @@ impl Texts {
         self.all.capacity()
     }
 
+    #[cfg(test)]
+    pub fn all(&self) -> &str {
+        &self.all
+    }
+
     /// Takes all texts as JSON writes them inside quotation marks.
     pub fn push_label(&mut self, label: &Label<'_>) -> u32 {
         let at = self.end();

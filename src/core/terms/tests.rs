@@ -127,7 +127,7 @@ fn a_window_has_a_name_a_limit_and_a_length() {
     }
     let twice = vec![window("m", 1, 1).unwrap(), window("m", 2, 2).unwrap()];
     assert_eq!(Windows::new(twice), Err(BadTerm::WindowTwice));
-    let nine = (0..9)
+    let nine = (0..=MAX_WINDOWS)
         .map(|number| window(&format!("w{number}"), 1, 1).unwrap())
         .collect();
     assert_eq!(Windows::new(nine), Err(BadTerm::TooManyWindows));

@@ -42,10 +42,10 @@ async fn write(store: &FileStore, bytes: &'static [u8], expect: &Expect) -> Resu
 }
 
 async fn stored(store: &FileStore) -> Vec<u8> {
-    match store.read_if_changed(None).await.unwrap() {
+    match store.read_into(None, Vec::new()).await.unwrap() {
         Fetched::Object { version, bytes } => {
             assert_eq!(version, self::version(&bytes));
-            bytes.to_vec()
+            bytes
         }
         other => panic!("expected an object, not {other:?}"),
     }
@@ -54,7 +54,10 @@ async fn stored(store: &FileStore) -> Vec<u8> {
 #[tokio::test]
 async fn a_directory_that_does_not_exist_holds_no_object() {
     let (_dir, path) = place();
-    assert!(matches!(store(&path).read_if_changed(None).await, Ok(Fetched::Missing)));
+    assert!(matches!(
+        store(&path).read_into(None, Vec::new()).await,
+        Ok(Fetched::Missing)
+    ));
     assert!(!path.parent().unwrap().exists());
 }
 
@@ -125,7 +128,7 @@ async fn a_file_left_alone_is_unchanged() {
     let known = version(FIRST);
     for _ in 0..3 {
         assert!(matches!(
-            store.read_if_changed(Some(&known)).await,
+            store.read_into(Some(&known), Vec::new()).await,
             Ok(Fetched::Unchanged)
         ));
     }
@@ -146,8 +149,8 @@ async fn a_change_of_the_same_size_and_time_is_noticed() {
         .unwrap()
         .set_modified(before)
         .unwrap();
-    let fetched = store.read_if_changed(Some(&version(b"aaaa"))).await;
-    assert!(matches!(fetched, Ok(Fetched::Object { bytes, .. }) if bytes == "bbbb"));
+    let fetched = store.read_into(Some(&version(b"aaaa")), Vec::new()).await;
+    assert!(matches!(fetched, Ok(Fetched::Object { bytes, .. }) if bytes == b"bbbb"));
 }
 
 #[test]
@@ -171,7 +174,7 @@ fn only_a_settled_file_is_known_from_outside() {
     let (_dir, path) = place();
     let store = store(&path);
     durable::replace(&path, FIRST).unwrap();
-    store.shared.read(None).unwrap();
+    store.shared.read(None, Vec::new()).unwrap();
     let outside = Stamp::of(&fs::metadata(&path).unwrap());
     assert_eq!(store.shared.recall(outside), None);
     store.shared.remember(Some(Seen {
@@ -189,7 +192,7 @@ async fn a_removed_file_is_missing_even_if_it_was_known() {
     write(&store, FIRST, &Expect::Absent).await.unwrap();
     fs::remove_file(&path).unwrap();
     assert!(matches!(
-        store.read_if_changed(Some(&version(FIRST))).await,
+        store.read_into(Some(&version(FIRST)), Vec::new()).await,
         Ok(Fetched::Missing)
     ));
 }
@@ -201,7 +204,10 @@ async fn a_file_over_the_cap_is_refused_in_both_directions() {
     durable::replace(&path, &[b' '; 1024]).unwrap();
     assert_eq!(stored(&store).await.len(), 1024);
     durable::replace(&path, &[b' '; 1025]).unwrap();
-    assert_eq!(store.read_if_changed(None).await.unwrap_err(), StoreError::TooLarge);
+    assert_eq!(
+        store.read_into(None, Vec::new()).await.unwrap_err(),
+        StoreError::TooLarge
+    );
     let known = version(&[b' '; 1025]);
     let huge = Bytes::from_static(&[b' '; 1025]);
     let written = store.write_if_unchanged(huge, &Expect::Version(known.clone())).await;
@@ -217,14 +223,14 @@ async fn what_is_no_file_is_a_failure_and_not_an_empty_store() {
     let (_dir, path) = place();
     fs::create_dir_all(&path).unwrap();
     assert_eq!(
-        store(&path).read_if_changed(None).await.unwrap_err(),
+        store(&path).read_into(None, Vec::new()).await.unwrap_err(),
         StoreError::Failed
     );
     let beneath_a_file = path.join("keys.json");
     fs::remove_dir(&path).unwrap();
     fs::write(&path, "").unwrap();
     assert_eq!(
-        store(&beneath_a_file).read_if_changed(None).await.unwrap_err(),
+        store(&beneath_a_file).read_into(None, Vec::new()).await.unwrap_err(),
         StoreError::Failed
     );
 }
@@ -347,7 +353,7 @@ async fn a_writer_killed_at_any_moment_leaves_the_file_whole() {
         // The writer is seen at work before it is killed, so that the kill falls into one of its writes.
         let mut versions = HashSet::new();
         while versions.len() < 2 + round {
-            if let Fetched::Object { version, bytes } = store.read_if_changed(None).await.unwrap() {
+            if let Fetched::Object { version, bytes } = store.read_into(None, Vec::new()).await.unwrap() {
                 assert!(is_whole(&bytes));
                 versions.insert(version.0);
             }

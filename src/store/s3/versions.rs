@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use super::{S3Store, failure, status};
 use crate::{
     core::time::Timestamp,
-    store::{Fetched, StoreError, StoredVersion, Versions},
+    store::{Fetched, StoreError, StoredVersion, Version, Versions},
 };
 
 /// What a bucket that keeps no versions calls the only one.
@@ -35,7 +35,11 @@ impl S3Store {
             .version_id(id);
         let read = async {
             match request.send().await {
-                Ok(output) => self.receive(output, None).await,
+                Ok(output) => {
+                    let version = Version(output.e_tag.clone().ok_or(StoreError::Failed)?);
+                    let bytes = self.take_in(output, Vec::new()).await?;
+                    Ok(Fetched::Object { version, bytes }.into())
+                }
                 // No bucket has an id of another form, and a mark of deletion cannot be read.
                 Err(error) if matches!(status(&error), Some(400 | 404 | 405)) => match failure(&error) {
                     StoreError::NoBucket => Err(StoreError::NoBucket),

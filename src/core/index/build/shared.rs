@@ -3,11 +3,11 @@
 use hashbrown::HashTable;
 use hashbrown::hash_table::Entry;
 
-use super::{Builder, number, take_turns};
+use super::{Builder, number};
 use crate::core::{index::text, key::Defect, secret::Digest};
 
-/// How many records are looked at in turn where that takes far less time than to read them.
-const QUICK: usize = 1024;
+/// How many records are looked at between two pauses: some twentieths of a millisecond.
+const IN_TURN: u32 = 512;
 
 /// A record, by its number, and what it shares.
 pub type Shared = (u32, Defect);
@@ -35,13 +35,17 @@ impl Hashed {
 impl Builder {
     /// Sorting hashes takes less time and memory than a table of ids. Ids that this service makes begin with the time, so
     /// that they mostly stand in order already and need not even that.
-    pub(super) fn shared_ids(&self) -> Vec<Shared> {
+    pub(super) fn shared_ids(&self, mut pause: impl FnMut()) -> Vec<Shared> {
         if !self.ids_unsorted && self.defective.ids.is_empty() {
             return Vec::new();
         }
         let mut by_hash: Vec<_> = (0..number(self.records.len()))
-            .inspect(|&n| take_turns(n as usize, QUICK))
-            .map(|n| Hashed::new(self.id(n), n))
+            .map(|record| {
+                if record.is_multiple_of(IN_TURN) {
+                    pause();
+                }
+                Hashed::new(self.id(record), record)
+            })
             .collect();
         by_hash.sort_unstable();
         let mut shared = Vec::new();
@@ -65,12 +69,14 @@ impl Builder {
     }
 
     /// All secrets by digest, earlier ones too, of equal ones the first; whoever shares a digest is added to `shared`.
-    pub(super) fn table_by_digest(&self, shared: &mut Vec<Shared>) -> HashTable<u32> {
+    pub(super) fn table_by_digest(&self, shared: &mut Vec<Shared>, mut pause: impl FnMut()) -> HashTable<u32> {
         let count = self.records.len() + self.previous.len();
         let mut by_digest = HashTable::with_capacity(count);
         let hash = |&secret: &u32| self.digest(secret).table_hash();
         for secret in 0..number(count) {
-            take_turns(secret as usize, QUICK);
+            if secret.is_multiple_of(IN_TURN) {
+                pause();
+            }
             let same = |&other: &u32| self.digest(other) == self.digest(secret);
             match by_digest.entry(hash(&secret), same, hash) {
                 Entry::Occupied(first) => {
