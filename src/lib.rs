@@ -8,6 +8,7 @@ pub mod core;
 pub mod clock;
 pub mod config;
 pub mod courtesy;
+pub mod database;
 pub mod durable;
 pub mod envelope;
 pub mod expiry;

@@ -19,13 +19,10 @@ use super::{
 use crate::{
     config::{BridgeConfig, Config, DatabasePlace, LimitConfig, Protocol, StoreConfig},
     core::index::Index,
+    database::{Access, Database, DatabaseError, schema},
     envelope::Envelope,
     limiter::redis,
     store::Fetched,
-    usage::{
-        schema,
-        sql::{Access, Database, DatabaseError},
-    },
 };
 
 /// How many bad records are named; the count is always exact.

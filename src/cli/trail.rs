@@ -13,11 +13,11 @@ use super::output;
 use crate::{
     config::DatabasePlace,
     core::{change::Change, time::Timestamp},
+    database::{Access, Database, DatabaseError},
     store::commit::CommitError,
     usage::{
         Action, AuditEntry, AuditRow,
         audit::{self, AuditIds, Logged},
-        sql::{Access, Database, DatabaseError},
     },
 };
 

@@ -13,11 +13,10 @@ use super::{
 use crate::{
     clock::Clock,
     config::DatabasePlace,
+    database::{Access, Connection, Database, DatabaseError, schema},
     usage::{
         AuditFilter, AuditPage, KeyUsage, MAX_HOURS, MAX_PAGE, Summary, audit, query,
         query::{EndpointUsage, HourUsage, Totals},
-        schema,
-        sql::{Access, Connection, Database, DatabaseError},
     },
 };
 

@@ -19,7 +19,7 @@ pub(super) const SETTINGS: [Setting; 3] = [
     setting(
         "DATABASE_URL",
         "",
-        "where use and audit are kept: postgres://..., sqlite:PATH, or off; without it $DATA_DIR/usage.db",
+        "where use and audit are kept: postgres://..., sqlite:PATH, or off; without it $DATA_DIR/heare-auth.db",
     ),
     setting("USAGE_RETENTION", "90days", "how long the hourly use of keys is kept"),
     setting(
@@ -73,7 +73,7 @@ impl DatabasePlace {
         let must_be = "postgres://USER:PASSWORD@HOST/DATABASE, sqlite:PATH, or off";
         let given = values.read("DATABASE_URL", Self::parse, must_be)?;
         Ok(given.unwrap_or_else(|| Self::Sqlite {
-            path: Path::new(&values.get_or("DATA_DIR", DEFAULT_DATA_DIR)).join("usage.db"),
+            path: Path::new(&values.get_or("DATA_DIR", DEFAULT_DATA_DIR)).join("heare-auth.db"),
             implied: values.get("S3_BUCKET").is_some(),
         }))
     }
@@ -110,9 +110,9 @@ mod tests {
     #[test]
     fn a_database_is_postgres_a_file_or_off() {
         for (url, path) in [
-            ("sqlite:usage.db", "usage.db"),
-            ("sqlite:/var/lib/usage.db", "/var/lib/usage.db"),
-            ("sqlite:///var/lib/usage.db", "/var/lib/usage.db"),
+            ("sqlite:heare-auth.db", "heare-auth.db"),
+            ("sqlite:/var/lib/heare-auth.db", "/var/lib/heare-auth.db"),
+            ("sqlite:///var/lib/heare-auth.db", "/var/lib/heare-auth.db"),
         ] {
             assert!(
                 matches!(place(url), Ok(DatabasePlace::Sqlite { path: found, implied: false }) if found == Path::new(path)),
@@ -132,7 +132,7 @@ mod tests {
     fn another_url_is_refused_and_not_repeated() {
         for url in [
             "mysql://u:pass@h/d",
-            "usage.db",
+            "heare-auth.db",
             "sqlite:",
             "sqlite::memory:",
             "postgres://u:pass@h:port/d",
@@ -148,7 +148,7 @@ mod tests {
     fn without_a_url_it_is_a_file_in_the_data_directory() {
         let place = DatabasePlace::from_lookup(&|name| (name == "DATA_DIR").then(|| "/data".to_owned()));
         assert!(
-            matches!(place, Ok(DatabasePlace::Sqlite { path, implied: false }) if path == Path::new("/data/usage.db"))
+            matches!(place, Ok(DatabasePlace::Sqlite { path, implied: false }) if path == Path::new("/data/heare-auth.db"))
         );
     }
 

@@ -4,8 +4,10 @@ use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
 use serde::Serialize;
 
-use super::sql::{Connection, DatabaseError, Row, Value};
-use crate::core::{change::Change, id, time::Timestamp};
+use crate::{
+    core::{change::Change, id, time::Timestamp},
+    database::{Connection, DatabaseError, Row, Value},
+};
 
 /// The longest text of an entry, in bytes.
 const MAX_TEXT: usize = 256;

@@ -3,9 +3,11 @@
 use super::{
     aggregate::Row,
     audit::{self, AuditRow, Logged},
-    sql::{Connection, DatabaseError, Value},
 };
-use crate::core::time::Timestamp;
+use crate::{
+    core::time::Timestamp,
+    database::{Connection, DatabaseError, Value},
+};
 
 /// The most rows of one transaction, so that nobody else waits long for its end.
 pub const MAX_BATCH: usize = 5_000;

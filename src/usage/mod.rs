@@ -7,8 +7,6 @@ mod batch;
 pub mod query;
 pub mod queue;
 mod reader;
-pub mod schema;
-pub mod sql;
 mod writer;
 
 use std::{collections::HashMap, io, sync::Arc, thread, time::Duration};
@@ -23,7 +21,6 @@ use self::{
     audit::AuditIds,
     queue::Queue,
     reader::{Asking, Reader},
-    sql::{Connection, Database, DatabaseError},
     writer::{Inbox, Order, Retention, Writer},
 };
 pub use self::{
@@ -31,7 +28,13 @@ pub use self::{
     query::{KeyUsage, MAX_HOURS, Summary},
     queue::Seen,
 };
-use crate::{clock::Clock, config::UsageConfig, core::time::Timestamp, telemetry::Telemetry};
+use crate::{
+    clock::Clock,
+    config::UsageConfig,
+    core::time::Timestamp,
+    database::{Connection, Database, DatabaseError},
+    telemetry::Telemetry,
+};
 
 /// How long a question waits for what this instance has counted and not written yet.
 const FRESHNESS: Duration = Duration::from_millis(500);

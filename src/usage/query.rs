@@ -4,8 +4,10 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 
-use super::sql::{Connection, DatabaseError, Row, Value};
-use crate::core::time::Timestamp;
+use crate::{
+    core::time::Timestamp,
+    database::{Connection, DatabaseError, Row, Value},
+};
 
 /// The longest time that can be asked for, a year.
 pub const MAX_HOURS: u32 = 8760;

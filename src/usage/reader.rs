@@ -4,10 +4,7 @@ use std::{pin::Pin, time::Duration};
 
 use tokio::sync::Mutex;
 
-use super::{
-    sql::{Access, Connection, Database, DatabaseError},
-    writer::in_time,
-};
+use crate::database::{Access, Connection, Database, DatabaseError, in_time};
 
 /// How long a question may take, with the wait for those before it.
 const PATIENCE: Duration = Duration::from_secs(10);

@@ -18,9 +18,13 @@ use super::{
     audit::{self, AuditRow},
     batch::{self, Batch, MAX_BATCH},
     queue::Queue,
-    sql::{Access, Connection, Database, DatabaseError},
 };
-use crate::{clock::Clock, core::time::Timestamp, telemetry::Telemetry};
+use crate::{
+    clock::Clock,
+    core::time::Timestamp,
+    database::{Access, Connection, Database, DatabaseError, in_time},
+    telemetry::Telemetry,
+};
 
 /// How often what was seen is written.
 const EVERY: Duration = Duration::from_secs(1);
@@ -385,12 +389,4 @@ async fn ready<'a>(
         None => in_time(PATIENCE, database.open(Access::Create)).await?,
     };
     Ok(connection.insert(usable))
-}
-
-/// What took too long is given up in the middle, so its connection is to be dropped like any that failed.
-pub async fn in_time<T>(
-    patience: Duration,
-    work: impl Future<Output = Result<T, DatabaseError>>,
-) -> Result<T, DatabaseError> {
-    timeout(patience, work).await.unwrap_or(Err(DatabaseError::Timeout))
 }

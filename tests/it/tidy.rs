@@ -34,7 +34,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ),
     ("expiry", &["core", "clock", "envelope", "loader", "store", "usage"]),
     ("limiter", &["core", "limiter", "telemetry"]),
-    ("usage", &["core", "clock", "config", "durable", "telemetry", "usage"]),
+    ("database", &["config", "durable"]),
+    ("usage", &["core", "clock", "config", "database", "telemetry", "usage"]),
     (
         "catalogue",
         &["catalogue", "clock", "core", "envelope", "loader", "store"],
@@ -98,7 +99,7 @@ fn rooms_import_only_what_lies_below_them() {
 fn the_path_of_a_request_does_not_know_the_database() {
     for (path, text) in sources().into_iter().filter(|(path, _)| room(path) == "http") {
         for (number, line) in code_lines(&text) {
-            for word in ["sqlx", "usage::sql", "usage::schema"] {
+            for word in ["sqlx", "database::"] {
                 assert!(!line.contains(word), "{}:{number}: {word}", path.display());
             }
         }
@@ -229,7 +230,7 @@ fn every_setting_event_metric_route_and_reason_is_in_usage() {
     for problem in heare_auth::http::keys::problem::Problem::all() {
         expect("code of a refused management call", problem.code());
     }
-    for error in heare_auth::usage::sql::DatabaseError::ALL {
+    for error in heare_auth::database::DatabaseError::ALL {
         expect("error", error.word());
     }
     for action in heare_auth::usage::Action::ALL {

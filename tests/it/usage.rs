@@ -341,7 +341,7 @@ impl Setup {
     fn sql(&self, sql: &str) -> String {
         match &self.database {
             Some(database) => database.sql(sql),
-            None => crate::support::sqlite::sql(&self.settings.data_dir().join("usage.db"), sql),
+            None => crate::support::sqlite::sql(&self.settings.data_dir().join("heare-auth.db"), sql),
         }
     }
 }

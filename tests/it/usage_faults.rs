@@ -120,7 +120,7 @@ fn a_locked_file_is_waited_for() {
     let (service, id, secret) = start(&settings);
     verify(&service, &secret, 5);
     wait_for_requests(&settings, &id, 5);
-    let lock = sqlite::Lock::on(&settings.data_dir().join("usage.db"));
+    let lock = sqlite::Lock::on(&settings.data_dir().join("heare-auth.db"));
     verify(&service, &secret, 5);
     failed(&service, "database_locked");
     verify(&service, &secret, 5);
@@ -160,7 +160,7 @@ fn a_file_that_was_taken_away_is_made_again() {
     let (service, id, secret) = start(&settings);
     verify(&service, &secret, 5);
     wait_for_requests(&settings, &id, 5);
-    for name in ["usage.db", "usage.db-wal", "usage.db-shm"] {
+    for name in ["heare-auth.db", "heare-auth.db-wal", "heare-auth.db-shm"] {
         let _ = std::fs::remove_file(settings.data_dir().join(name));
     }
     verify(&service, &secret, 4);
@@ -169,7 +169,7 @@ fn a_file_that_was_taken_away_is_made_again() {
 
 #[test]
 fn a_path_that_can_never_be_written_keeps_nobody_from_starting() {
-    let settings = Settings::file_store().with("DATABASE_URL", "sqlite:/proc/no/usage.db");
+    let settings = Settings::file_store().with("DATABASE_URL", "sqlite:/proc/no/heare-auth.db");
     let (service, _, secret) = start(&settings);
     verify(&service, &secret, 3);
     failed(&service, "database_read_only");
@@ -194,7 +194,7 @@ fn a_database_that_takes_connections_and_says_nothing_is_given_up() {
 
 #[test]
 fn a_command_whose_change_cannot_be_put_down_warns_and_is_done() {
-    let settings = Settings::file_store().with("DATABASE_URL", "sqlite:/proc/no/usage.db");
+    let settings = Settings::file_store().with("DATABASE_URL", "sqlite:/proc/no/heare-auth.db");
     let output = settings.run(&["create", "--name", "a", "--no-refresh"]);
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success());
@@ -208,7 +208,7 @@ fn a_command_whose_change_cannot_be_put_down_warns_and_is_done() {
 fn what_is_lost_with_the_database_is_counted() {
     let bridge = UdpReceiver::start();
     let settings = Settings::file_store()
-        .with("DATABASE_URL", "sqlite:/proc/no/usage.db")
+        .with("DATABASE_URL", "sqlite:/proc/no/heare-auth.db")
         .with("PROTOCOL", "udp")
         .with("DEST_HOST", "127.0.0.1")
         .with("DEST_PORT", bridge.address().port().to_string());
@@ -230,7 +230,7 @@ fn off_means_that_nothing_is_written() {
     let (service, id, secret) = start(&settings);
     verify(&service, &secret, 3);
     assert!(service.stop().success());
-    assert!(!settings.data_dir().join("usage.db").exists());
+    assert!(!settings.data_dir().join("heare-auth.db").exists());
     let output = settings.run(&["usage", &id]);
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(

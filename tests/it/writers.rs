@@ -260,7 +260,7 @@ fn names_in_data_dir(settings: &Settings) -> Vec<String> {
     let mut names: Vec<String> = entries
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
         // The service's own counts and the audit log.
-        .filter(|name| !name.starts_with("usage.db"))
+        .filter(|name| !name.starts_with("heare-auth.db"))
         .collect();
     names.sort();
     names

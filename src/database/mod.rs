@@ -2,6 +2,9 @@
 //!
 //! A connection that has failed is to be dropped: what it was in the middle of is undone with it.
 
+mod failure;
+pub mod schema;
+
 use std::{
     fs::{self, Metadata, OpenOptions},
     os::unix::fs::MetadataExt,
@@ -16,59 +19,12 @@ use sqlx::{
     sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous},
 };
 
+use self::failure::meaning;
+pub use self::failure::{DatabaseError, in_time};
 use crate::{config::DatabasePlace, durable};
-
-use super::schema;
 
 /// How long a statement waits for another process that holds the file.
 const BUSY: Duration = Duration::from_secs(2);
-
-/// Why the database did not do what it was asked for. The words stand in the log and in USAGE.md.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum DatabaseError {
-    #[error("the database cannot be reached")]
-    Unreachable,
-    #[error("the database did not answer in time")]
-    Timeout,
-    #[error("the database refused the login or lacks rights")]
-    Refused,
-    #[error("the database is locked by somebody else")]
-    Locked,
-    #[error("the database has no space left")]
-    Full,
-    #[error("the database cannot be written")]
-    ReadOnly,
-    #[error("there is no database yet")]
-    Missing,
-    #[error("the database reported an error")]
-    Failed,
-}
-
-impl DatabaseError {
-    pub const ALL: [Self; 8] = [
-        Self::Unreachable,
-        Self::Timeout,
-        Self::Refused,
-        Self::Locked,
-        Self::Full,
-        Self::ReadOnly,
-        Self::Missing,
-        Self::Failed,
-    ];
-
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Unreachable => "database_unreachable",
-            Self::Timeout => "database_timeout",
-            Self::Refused => "database_refused",
-            Self::Locked => "database_locked",
-            Self::Full => "database_full",
-            Self::ReadOnly => "database_read_only",
-            Self::Missing => "database_missing",
-            Self::Failed => "database_failed",
-        }
-    }
-}
 
 /// What a statement is given, and what a row holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -355,49 +311,4 @@ fn postgres_row(row: &PgRow) -> Result<Row, sqlx::Error> {
         }
     };
     row.columns().iter().map(|column| value(column.ordinal())).collect()
-}
-
-fn meaning(error: sqlx::Error) -> DatabaseError {
-    match error {
-        sqlx::Error::Io(_) | sqlx::Error::Tls(_) | sqlx::Error::WorkerCrashed | sqlx::Error::Protocol(_) => {
-            DatabaseError::Unreachable
-        }
-        sqlx::Error::PoolTimedOut => DatabaseError::Timeout,
-        sqlx::Error::Database(error) => {
-            let code = error.code().unwrap_or_default();
-            let is_sqlite = error.try_downcast_ref::<sqlx::sqlite::SqliteError>().is_some();
-            if is_sqlite {
-                sqlite_meaning(&code)
-            } else {
-                postgres_meaning(&code)
-            }
-        }
-        _ => DatabaseError::Failed,
-    }
-}
-
-/// The lowest byte of an extended result code is the result code itself.
-fn sqlite_meaning(code: &str) -> DatabaseError {
-    match code.parse::<u32>().unwrap_or_default() & 0xff {
-        3 | 8 | 14 => DatabaseError::ReadOnly,
-        5 | 6 => DatabaseError::Locked,
-        // A limit on the size of files is reported as an error of writing.
-        13 => DatabaseError::Full,
-        _ => DatabaseError::Failed,
-    }
-}
-
-/// By class of SQLSTATE where the class says enough.
-fn postgres_meaning(code: &str) -> DatabaseError {
-    match code {
-        "25006" => DatabaseError::ReadOnly,
-        "42501" | "3D000" => DatabaseError::Refused,
-        "57P01" | "57P02" | "57P03" => DatabaseError::Unreachable,
-        "57014" => DatabaseError::Timeout,
-        "55P03" | "40P01" | "40001" => DatabaseError::Locked,
-        _ if code.starts_with("53") => DatabaseError::Full,
-        _ if code.starts_with("28") => DatabaseError::Refused,
-        _ if code.starts_with("08") => DatabaseError::Unreachable,
-        _ => DatabaseError::Failed,
-    }
 }

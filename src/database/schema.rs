@@ -1,7 +1,7 @@
 //! The tables, by numbered steps up and down. Safe to run twice, and from any number of instances at once: whoever
 //! comes second waits for the first and finds it done.
 
-use super::sql::{Connection, DatabaseError};
+use super::{Connection, DatabaseError};
 
 /// One step. Both texts stand in `migrations/`.
 struct Migration {
