@@ -80,17 +80,19 @@ async fn upsert<const N: usize>(
     while !rest.is_empty() {
         let count = 64.min(1 << rest.len().ilog2());
         let (now, later) = rest.split_at(count);
-        let sql = format!("{head}{}{tail}", places(count, N));
+        let sql = format!("{head}{}{tail}", places(connection.is_sqlite(), count, N));
         connection.execute(sql, now.as_flattened()).await?;
         rest = later;
     }
     Ok(())
 }
 
-/// `($1,$2),($3,$4)`
-fn places(rows: usize, columns: usize) -> String {
+/// `($1,$2),($3,$4)`, or `(?,?),(?,?)` for SQLite: there a numbered place is a name, and the driver has each of hundreds
+/// of names looked for among all of them.
+fn places(is_sqlite: bool, rows: usize, columns: usize) -> String {
+    let place = |at: usize| if is_sqlite { "?".to_owned() } else { format!("${at}") };
     let row = |row: usize| {
-        let places: Vec<String> = (1..=columns).map(|at| format!("${}", row * columns + at)).collect();
+        let places: Vec<String> = (1..=columns).map(|at| place(row * columns + at)).collect();
         format!("({})", places.join(","))
     };
     (0..rows).map(row).collect::<Vec<_>>().join(",")
@@ -150,7 +152,8 @@ mod tests {
 
     #[test]
     fn places_are_numbered_through_all_rows() {
-        assert_eq!(places(1, 3), "($1,$2,$3)");
-        assert_eq!(places(2, 2), "($1,$2),($3,$4)");
+        assert_eq!(places(false, 1, 3), "($1,$2,$3)");
+        assert_eq!(places(false, 2, 2), "($1,$2),($3,$4)");
+        assert_eq!(places(true, 2, 2), "(?,?),(?,?)");
     }
 }
