@@ -13,19 +13,36 @@ pub struct Clock {
     latest_ms: AtomicI64,
 }
 
-impl Clock {
+/// One look at the clock.
+#[derive(Clone, Copy, Debug)]
+pub struct Moment {
     /// The time for decisions about keys: the wall clock, or the latest time seen when the wall clock went back.
-    pub fn now(&self) -> Timestamp {
-        let wall = Self::wall_micros() / 1000;
+    pub now: Timestamp,
+    /// The plain wall clock in microseconds since 1970, for the time on a log line.
+    pub wall_micros: i64,
+}
+
+impl Clock {
+    pub fn look(&self) -> Moment {
+        let wall_micros = Self::wall_micros();
+        let wall = wall_micros / 1000;
         let seen = self.latest_ms.load(Ordering::Relaxed);
         // Most calls of a busy service come within one millisecond, and only read.
         if wall > seen {
             self.latest_ms.fetch_max(wall, Ordering::Relaxed);
         }
-        Timestamp::from_millis(wall.max(seen))
+        Moment {
+            now: Timestamp::from_millis(wall.max(seen)),
+            wall_micros,
+        }
     }
 
-    /// The plain wall clock in microseconds since 1970, for the time on a log line.
+    /// The time for decisions about keys.
+    pub fn now(&self) -> Timestamp {
+        self.look().now
+    }
+
+    /// The plain wall clock in microseconds since 1970.
     pub fn wall_micros() -> i64 {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         i64::try_from(since_epoch.as_micros()).unwrap_or(i64::MAX)

@@ -40,7 +40,7 @@ impl Networks {
         }
         address
             .map(|address| address.to_canonical())
-            .is_some_and(|address| self.0.iter().any(|network| network.contains(&address)))
+            .is_some_and(|address| self.0.iter().any(|network| holds(network, address)))
     }
 
     pub fn is_empty(&self) -> bool {
@@ -54,6 +54,21 @@ impl Networks {
 
     pub fn iter(&self) -> impl ExactSizeIterator<Item = IpNet> {
         self.0.iter().copied()
+    }
+}
+
+/// Whether the address begins with the network's bits. Faster than a comparison with the network's first and last address.
+pub(super) fn holds(network: &IpNet, address: IpAddr) -> bool {
+    match (network, address) {
+        (IpNet::V4(network), IpAddr::V4(address)) => {
+            let differing = network.addr().to_bits() ^ address.to_bits();
+            differing.leading_zeros() >= u32::from(network.prefix_len())
+        }
+        (IpNet::V6(network), IpAddr::V6(address)) => {
+            let differing = network.addr().to_bits() ^ address.to_bits();
+            differing.leading_zeros() >= u32::from(network.prefix_len())
+        }
+        (IpNet::V4(_), IpAddr::V6(_)) | (IpNet::V6(_), IpAddr::V4(_)) => false,
     }
 }
 

@@ -213,12 +213,21 @@ fn client_ip(json: Json<'_>) -> Result<IpAddr, Malformed> {
 }
 
 fn scopes(json: Json<'_>) -> Result<Vec<Scope<'_>>, Malformed> {
-    let listed: Vec<&RawValue> = serde_json::from_str(json.get()).map_err(|_| Malformed::ScopesNotAList)?;
+    let mut listed = Vec::new();
+    let mut scanner = Scanner::new(json.get());
+    let list = scanner.list(|scanner| {
+        let element = scanner.value()?;
+        // One more than there may be says that there are too many.
+        if listed.len() <= MAX_SCOPES {
+            listed.push(element);
+        }
+        Ok(())
+    });
+    list.map_err(|NotJson| Malformed::ScopesNotAList)?;
     if listed.len() > MAX_SCOPES {
         return Err(Malformed::TooManyScopes);
     }
-    let scope =
-        |raw| Scope::parse(string(Json::from(raw), Malformed::ScopeNotAString)?).map_err(|_| Malformed::ScopeMalformed);
+    let scope = |json| Scope::parse(string(json, Malformed::ScopeNotAString)?).map_err(|_| Malformed::ScopeMalformed);
     listed.into_iter().map(scope).collect()
 }
 

@@ -21,7 +21,7 @@ pub struct BadScope;
 impl<'a> Scope<'a> {
     pub fn parse(text: impl Into<Cow<'a, str>>) -> Result<Self, BadScope> {
         let text = text.into();
-        let holds = text.len() <= MAX_SCOPE_CHARS && text.split(':').all(is_segment);
+        let holds = text.len() <= MAX_SCOPE_CHARS && text.as_bytes().split(|&byte| byte == b':').all(is_segment);
         if holds { Ok(Self(text)) } else { Err(BadScope) }
     }
 
@@ -35,8 +35,8 @@ impl<'a> Scope<'a> {
         if own == "*" || own == other {
             return true;
         }
-        // One of the two stands for every scope, and it is not this one.
-        if other == "*" {
+        // Without a star it stands for itself; and if the other stands for every scope, this one does not.
+        if !own.as_bytes().contains(&b'*') || other == "*" {
             return false;
         }
         let (mut own, mut other) = (own.split(':'), other.split(':'));
@@ -54,9 +54,9 @@ impl<'a> Scope<'a> {
     }
 }
 
-fn is_segment(segment: &str) -> bool {
-    let is_inside = |byte: u8| byte.is_ascii_alphanumeric() || b"_-./".contains(&byte);
-    segment == "*" || (!segment.is_empty() && segment.bytes().all(is_inside))
+fn is_segment(segment: &[u8]) -> bool {
+    let is_inside = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.' | b'/');
+    segment == b"*" || (!segment.is_empty() && segment.iter().all(is_inside))
 }
 
 /// Whether each of the wanted scopes is covered by one that was granted.

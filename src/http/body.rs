@@ -54,7 +54,7 @@ pub async fn receive(body: Incoming, within: Duration) -> Result<Received, Unrea
     let mut received = pin!(read(body));
     match poll_fn(|context: &mut Context<'_>| Poll::Ready(received.as_mut().poll(context))).await {
         Poll::Ready(outcome) => outcome,
-        Poll::Pending => tokio::time::timeout(within, received)
+        Poll::Pending => Box::pin(tokio::time::timeout(within, received))
             .await
             .unwrap_or(Err(Unread::TooSlow)),
     }
@@ -72,7 +72,7 @@ async fn read(mut body: Incoming) -> Result<Received, Unread> {
     }
     match next_piece(&mut body).await? {
         None => whole(first),
-        Some(second) => join(body, [first, second]).await,
+        Some(second) => Box::pin(join(body, [first, second])).await,
     }
 }
 

@@ -95,13 +95,13 @@ impl Connection {
     }
 
     /// To be called with each request's head; what it returns lasts until the answer is made or given up.
-    pub fn open_request(self: &Arc<Self>, version: Version) -> OpenRequest {
+    pub fn open_request(&self, version: Version) -> OpenRequest<'_> {
         self.enter(State::Served);
         if version == Version::HTTP_2 {
             self.http2.store(true, Relaxed);
         }
         self.open.store(self.open.load(Relaxed) + 1, Relaxed);
-        OpenRequest(self.clone())
+        OpenRequest(self)
     }
 
     /// The peer is still sending what nobody will read. Closing at once would make its system throw the answer away.
@@ -209,9 +209,9 @@ impl Connection {
 }
 
 /// A request without an answer yet.
-pub struct OpenRequest(Arc<Connection>);
+pub struct OpenRequest<'a>(&'a Connection);
 
-impl Drop for OpenRequest {
+impl Drop for OpenRequest<'_> {
     fn drop(&mut self) {
         self.0.open.store(self.0.open.load(Relaxed) - 1, Relaxed);
         self.0.since.store(self.0.worker.sweep(), Relaxed);

@@ -13,6 +13,7 @@ use super::{
     reply::{Reply, Wait},
 };
 use crate::core::{
+    time::Timestamp,
     verify::{Outcome, Refusal},
     window::{Decision, Limit},
 };
@@ -40,9 +41,19 @@ pub struct LimitHeaders {
     standings: HeaderValue,
 }
 
-/// Charges a good key. To be asked only of a key that has limits: every other is answered without waiting.
+/// Charges a good key that has limits, where nobody has to be asked for that.
+pub fn charge_here(app: &App, key_id: &str, limits: &[Limit<'_>], cost: u32, now: Timestamp) -> Option<Charged> {
+    let decision = app.limits.keys.check_here(key_id, limits, cost)?;
+    Some(charged(app, limits, &decision, now))
+}
+
+/// The same, wherever the count is kept.
 pub async fn charge(app: &App, key_id: &str, limits: &[Limit<'_>], cost: u32) -> Charged {
     let decision = app.limits.keys.check(key_id, limits, cost).await;
+    charged(app, limits, &decision, app.clock.now())
+}
+
+fn charged(app: &App, limits: &[Limit<'_>], decision: &Decision, now: Timestamp) -> Charged {
     if decision.allowed {
         app.telemetry.metrics.ratelimit_allowed();
     } else {
@@ -50,11 +61,7 @@ pub async fn charge(app: &App, key_id: &str, limits: &[Limit<'_>], cost: u32) ->
     }
     Charged {
         wait: (!decision.allowed).then(|| Wait::from_millis(decision.wait_ms())),
-        headers: Some(Box::new(LimitHeaders::of(
-            limits,
-            &decision,
-            app.clock.now().as_millis(),
-        ))),
+        headers: Some(Box::new(LimitHeaders::of(limits, decision, now.as_millis()))),
     }
 }
 

@@ -93,13 +93,24 @@ pub async fn answer(
     request: Request<Incoming>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let _open = connection.open_request(request.version());
-    if cors::covers(request.uri().path()) {
-        return Ok(answer_pages(&connection, request).await);
+    if verify::is_single(&connection.face, &request) {
+        return Ok(match screen::screen(&request) {
+            Err(refusal) => refuse(&connection, &request, refusal),
+            Ok(()) => verify::answer(&connection, request, verify::Form::Single).await,
+        });
     }
-    Ok(match screen::screen(&request) {
-        Err(refusal) => refuse(&connection, &request, refusal),
-        Ok(()) => dispatch(&connection, request).await,
-    })
+    // Apart, so that a verify does not carry the room that all the others need.
+    Ok(Box::pin(answer_other(&connection, request)).await)
+}
+
+async fn answer_other(connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    if cors::covers(request.uri().path()) {
+        return answer_pages(connection, request).await;
+    }
+    match screen::screen(&request) {
+        Err(refusal) => refuse(connection, &request, refusal),
+        Ok(()) => dispatch(connection, request).await,
+    }
 }
 
 async fn dispatch(connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Full<Bytes>> {

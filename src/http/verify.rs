@@ -1,38 +1,33 @@
-//! Decides presented keys, for every route that is asked about one, and answers `POST /verify`, its batch and
-//! `POST /api/v1/keys/validate`. Nothing here waits but for the body, for Redis about a key with limits, and for the one
-//! bcrypt of an imported key that is seen for the first time.
+//! Answers `POST /verify`, its batch and `POST /api/v1/keys/validate`. Nothing here waits but for the body, for Redis about
+//! a key with limits, and for the one bcrypt of an imported key that is seen for the first time.
 
 mod batch;
+mod decide;
 mod validate;
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use http_body_util::Full;
-use hyper::{HeaderMap, Request, Response, body::Incoming};
+use hyper::{HeaderMap, Method, Request, Response, body::Incoming};
 
+use self::decide::{Decided, decide_here};
+pub(super) use self::decide::{Question, Route, decide, settled};
 use super::{
-    App, body,
+    Face, body,
     connection::Connection,
     identity,
     imported::Busy,
-    limits::{self, Charged},
     reply::{Refusal, Reply},
 };
 use crate::{
     core::{
         request::{Malformed, VerifyRequest},
-        secret::{Digest, shown_prefix},
-        time::Timestamp,
-        verify::{self, Asked, Finding, Good, Outcome},
+        secret::Digest,
+        verify::{self, Finding, Outcome},
     },
     loader::Loaded,
-    telemetry::{Telemetry, events::RequestInfo},
-    usage::Seen,
+    telemetry::events::RequestInfo,
 };
 
 /// The routes answered here.
@@ -62,186 +57,9 @@ impl Form {
     }
 }
 
-/// Where a key was presented: each has metrics of its own, and log lines that say so.
-#[derive(Clone, Copy)]
-pub enum Route {
-    Verify,
-    Batch,
-    Validate,
-    Authz,
-    /// Counted by itself, as a call and not as a verify.
-    Management,
-}
-
-impl Route {
-    const fn path(self) -> &'static str {
-        match self {
-            Self::Verify => "/verify",
-            Self::Batch => "/verify/batch",
-            Self::Validate => "/api/v1/keys/validate",
-            Self::Authz => "/authz",
-            Self::Management => "/api/v1/auth",
-        }
-    }
-}
-
-/// A presented key, and what it is asked to be good for.
-#[derive(Clone, Copy)]
-pub struct Question<'a> {
-    pub route: Route,
-    pub api_key: &'a str,
-    /// What the index has it under.
-    pub digest: Digest,
-    pub asked: &'a Asked<'a>,
-    /// Against whom it counts when the key is not good.
-    pub guesser: IpAddr,
-    /// How many calls it counts as.
-    pub cost: u32,
-    /// What it is used for, in the caller's own words.
-    pub endpoint: Option<&'a str>,
-}
-
-impl<'a> Question<'a> {
-    fn of(request: &'a VerifyRequest<'_>, digest: Digest, route: Route, peer: IpAddr) -> Self {
-        Self {
-            route,
-            api_key: &request.api_key,
-            digest,
-            asked: &request.asked,
-            guesser: peer,
-            cost: request.cost,
-            endpoint: request.endpoint.as_deref(),
-        }
-    }
-}
-
-/// The document to decide these keys by. Waits where one of them may be an imported key that has not been seen yet.
-pub(crate) async fn settled<'p>(
-    app: &App,
-    loaded: Arc<Loaded>,
-    presented: impl IntoIterator<Item = &'p str>,
-) -> Arc<Loaded> {
-    if !loaded.index.has_imported() {
-        return loaded;
-    }
-    app.imported.settle(&loaded.index, presented).await;
-    // What was revoked in the meantime is revoked.
-    app.reader.current().unwrap_or(loaded)
-}
-
-/// The one place where a presented key is decided: `/verify`, its batch, validation and whatever else lets somebody in by
-/// a key. What record, request and time say comes first; what depends on earlier requests can only take away from that.
-/// Only a key with limits is ever waited for.
-pub(crate) async fn decide<'a, 'r>(
-    app: &App,
-    loaded: &'a Loaded,
-    question: &Question<'_>,
-    caller: impl FnOnce() -> RequestInfo<'r>,
-    began: Instant,
-) -> Decided<'a> {
-    let now = app.clock.now();
-    let decided = match verify::verify_digest(&loaded.index, &question.digest, question.asked, now) {
-        Ok(key) => match key.policy.filter(|policy| !policy.limits.is_empty()) {
-            Some(policy) => {
-                let charged = limits::charge(app, key.id, &policy.limits(), question.cost).await;
-                Decided {
-                    verdict: charged.verdict(key),
-                    charged,
-                }
-            }
-            None => Decided::uncharged(Ok(key)),
-        },
-        Err(refusal) => {
-            let (refusal, charged) = limits::guessed(app, question.guesser, refusal);
-            Decided {
-                verdict: Err(refusal),
-                charged,
-            }
-        }
-    };
-    let took = began.elapsed();
-    tell(&app.telemetry, question, caller, &decided.verdict, took);
-    if let Some(key_id) = whose(loaded, question, &decided.verdict, now) {
-        app.usage.count(&Seen {
-            key_id,
-            endpoint: question.endpoint.unwrap_or(question.route.path()),
-            status: status(&decided.verdict),
-            took,
-            at: now,
-        });
-    }
-    decided
-}
-
-/// Of the statuses with which routes answer, the class is what is counted.
-const fn status(verdict: &Result<Good<'_>, verify::Refusal>) -> u16 {
-    match verdict {
-        Ok(_) => 200,
-        Err(verify::Refusal::RateLimited) => 429,
-        Err(_) => 403,
-    }
-}
-
-/// The key whose use it was. One that was refused is looked up once more, as such refusals are rare; an unknown
-/// secret is nobody's.
-fn whose<'a>(
-    loaded: &'a Loaded,
-    question: &Question<'_>,
-    verdict: &Result<Good<'a>, verify::Refusal>,
-    now: Timestamp,
-) -> Option<&'a str> {
-    match verdict {
-        Ok(key) => Some(key.id),
-        Err(verify::Refusal::Invalid) => None,
-        Err(_) => verify::holder(&loaded.index, &question.digest, now).map(|key| key.id),
-    }
-}
-
-/// A verdict, and what its caller is told of limits.
-pub(crate) struct Decided<'a> {
-    pub verdict: Result<Good<'a>, verify::Refusal>,
-    pub charged: Charged,
-}
-
-impl<'a> Decided<'a> {
-    fn uncharged(verdict: Result<Good<'a>, verify::Refusal>) -> Self {
-        Self {
-            verdict,
-            charged: Charged::default(),
-        }
-    }
-}
-
-fn tell<'r>(
-    telemetry: &Telemetry,
-    question: &Question<'_>,
-    caller: impl FnOnce() -> RequestInfo<'r>,
-    verdict: &Result<Good<'_>, verify::Refusal>,
-    took: Duration,
-) {
-    let client_ip = question.asked.client_ip;
-    match (question.route, verdict) {
-        (Route::Verify | Route::Batch | Route::Validate, Ok(key)) => {
-            telemetry.verification_success(caller, key.id, key.name);
-            telemetry.metrics.verify_success(took);
-        }
-        (Route::Verify | Route::Batch | Route::Validate, Err(refusal)) => {
-            telemetry.verification_failed(caller, shown_prefix(question.api_key), refusal.code());
-            telemetry.metrics.verify_failed(took);
-        }
-        (Route::Management, Ok(_)) => {}
-        (Route::Management, Err(refusal)) => {
-            telemetry.verification_failed(caller, shown_prefix(question.api_key), refusal.code());
-        }
-        (Route::Authz, Ok(key)) => {
-            telemetry.authz_success(caller, client_ip, key.id, key.name);
-            telemetry.metrics.authz_success(took);
-        }
-        (Route::Authz, Err(refusal)) => {
-            telemetry.authz_failed(caller, client_ip, shown_prefix(question.api_key), refusal.code());
-            telemetry.metrics.authz_failed(took);
-        }
-    }
+/// Whether it is the one request that nearly all are.
+pub fn is_single(face: &Face, request: &Request<Incoming>) -> bool {
+    face.verify && request.method() == Method::POST && request.uri().path() == "/verify"
 }
 
 pub async fn answer(connection: &Connection, request: Request<Incoming>, form: Form) -> Response<Full<Bytes>> {
@@ -255,9 +73,11 @@ pub async fn answer(connection: &Connection, request: Request<Incoming>, form: F
                 began: Instant::now(),
             };
             match form {
+                // What needs nobody is not kept waiting by anything, and what does is apart: that keeps the task of a
+                // connection small.
                 Form::Single => sender.single(body.as_bytes()).await,
-                Form::Batch => batch::answer(&sender, body.as_bytes()).await,
-                Form::Validate => validate::answer(&sender, body.as_bytes()).await,
+                Form::Batch => Box::pin(batch::answer(&sender, body.as_bytes())).await,
+                Form::Validate => Box::pin(validate::answer(&sender, body.as_bytes())).await,
             }
         }
         Err(unread) => {
@@ -282,8 +102,28 @@ impl Sender<'_> {
             Ok(request) => request,
             Err(reason) => return self.malformed(reason),
         };
+        match self.at_once(&request) {
+            Some(reply) => reply,
+            None => Box::pin(self.in_time(&request)).await,
+        }
+    }
+
+    /// Nearly every answer: nothing is awaited. `None` where somebody has to be asked first, or nothing is loaded.
+    fn at_once(&self, request: &VerifyRequest<'_>) -> Option<Reply> {
+        let app = &self.connection.worker.app;
+        let loaded = app.reader.current()?;
+        if loaded.index.has_imported() {
+            return None;
+        }
+        let digest = Digest::of(&request.api_key);
+        let question = self.question(request, digest);
+        let decided = decide_here(app, &loaded, &question, || self.info(), self.began)?;
+        Some(self.reply(&loaded, &digest, request, decided))
+    }
+
+    async fn in_time(&self, request: &VerifyRequest<'_>) -> Reply {
         match self.loaded_for([&*request.api_key]).await {
-            Ok(loaded) => self.look_up(&loaded, &request, self.began).await,
+            Ok(loaded) => self.look_up(&loaded, request, self.began).await,
             Err(refusal) => Reply::from(refusal),
         }
     }
@@ -293,13 +133,18 @@ impl Sender<'_> {
             Ok(digest) => digest,
             Err(refusal) => return Reply::from(refusal),
         };
-        let Decided { verdict, charged } = self.decide(loaded, digest, request, began).await;
+        let decided = self.decide(loaded, digest, request, began).await;
+        self.reply(loaded, &digest, request, decided)
+    }
+
+    fn reply(&self, loaded: &Loaded, digest: &Digest, request: &VerifyRequest<'_>, decided: Decided<'_>) -> Reply {
+        let Decided { verdict, charged } = decided;
         let limits = charged.outcome();
         let reply = charged.tell(match verdict {
             Ok(key) => Reply::good_key(&key),
             Err(refusal) => refused(Refusal::Key(refusal), request),
         });
-        match self.explained(loaded, &digest, request, limits) {
+        match self.explained(loaded, digest, request, limits) {
             Some(findings) => reply.with_checks(&findings),
             None => reply,
         }
@@ -312,10 +157,17 @@ impl Sender<'_> {
         request: &VerifyRequest<'_>,
         began: Instant,
     ) -> Decided<'l> {
-        let worker = &self.connection.worker;
-        let caller = || identity::request_info(self.headers, &worker.request_ids);
-        let question = Question::of(request, digest, self.route, self.connection.peer.ip());
-        decide(&worker.app, loaded, &question, caller, began).await
+        let question = self.question(request, digest);
+        decide(&self.connection.worker.app, loaded, &question, || self.info(), began).await
+    }
+
+    fn question<'r>(&self, request: &'r VerifyRequest<'_>, digest: Digest) -> Question<'r> {
+        Question::of(request, digest, self.route, self.connection.peer.ip())
+    }
+
+    /// What a log line says about the request.
+    fn info(&self) -> RequestInfo<'_> {
+        identity::request_info(self.headers, &self.connection.worker.request_ids)
     }
 
     fn explained(

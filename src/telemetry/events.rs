@@ -5,7 +5,7 @@
 use std::{borrow::Cow, cell::RefCell, io::Write as _, net::IpAddr};
 
 use super::{Telemetry, log::Line, stamp::Stamp};
-use crate::clock::Clock;
+use crate::clock::Moment;
 
 /// Longer values of a caller's headers are cut.
 const MAX_HEADER_CHARS: usize = 256;
@@ -39,11 +39,12 @@ impl Telemetry {
     /// Id and name are the insides of JSON strings already.
     pub fn verification_success<'r>(
         &self,
+        at: Moment,
         request: impl FnOnce() -> RequestInfo<'r>,
         key_id: &str,
         key_name_json: &str,
     ) {
-        self.write(Line::VerificationSuccess, request, |line| {
+        self.write(Line::VerificationSuccess, at, request, |line| {
             push(
                 line,
                 &[",\"key_id\":\"", key_id, "\",\"key_name\":\"", key_name_json, "\""],
@@ -53,11 +54,12 @@ impl Telemetry {
 
     pub fn verification_failed<'r>(
         &self,
+        at: Moment,
         request: impl FnOnce() -> RequestInfo<'r>,
         presented_prefix: &'static str,
         code: &'static str,
     ) {
-        self.write(Line::VerificationFailed, request, |line| {
+        self.write(Line::VerificationFailed, at, request, |line| {
             push(
                 line,
                 &[",\"secret_prefix\":\"", presented_prefix, "\",\"code\":\"", code, "\""],
@@ -68,12 +70,13 @@ impl Telemetry {
     /// As `verification_success`, for a proxy that asked on behalf of this client.
     pub fn authz_success<'r>(
         &self,
+        at: Moment,
         request: impl FnOnce() -> RequestInfo<'r>,
         client_ip: Option<IpAddr>,
         key_id: &str,
         key_name_json: &str,
     ) {
-        self.write(Line::VerificationSuccess, request, |line| {
+        self.write(Line::VerificationSuccess, at, request, |line| {
             push(
                 line,
                 &[",\"key_id\":\"", key_id, "\",\"key_name\":\"", key_name_json, "\""],
@@ -84,12 +87,13 @@ impl Telemetry {
 
     pub fn authz_failed<'r>(
         &self,
+        at: Moment,
         request: impl FnOnce() -> RequestInfo<'r>,
         client_ip: Option<IpAddr>,
         presented_prefix: &'static str,
         code: &'static str,
     ) {
-        self.write(Line::VerificationFailed, request, |line| {
+        self.write(Line::VerificationFailed, at, request, |line| {
             push(
                 line,
                 &[",\"secret_prefix\":\"", presented_prefix, "\",\"code\":\"", code, "\""],
@@ -101,6 +105,7 @@ impl Telemetry {
     fn write<'r>(
         &self,
         event: Line,
+        at: Moment,
         request: impl FnOnce() -> RequestInfo<'r>,
         own_members: impl FnOnce(&mut Vec<u8>),
     ) {
@@ -111,7 +116,7 @@ impl Telemetry {
         SCRATCH.with_borrow_mut(|Scratch { line, stamp }| {
             line.clear();
             line.extend_from_slice(self.log.head(event));
-            line.extend_from_slice(stamp.at(Clock::wall_micros()));
+            line.extend_from_slice(stamp.at(at.wall_micros));
             push(line, &["\",\"event\":\"", event.word(), "\""]);
             own_members(line);
             push_header(

@@ -8,6 +8,7 @@ use std::{
 };
 
 use heare_auth::{
+    clock::Clock,
     config::LogLevel,
     telemetry::{
         Telemetry,
@@ -97,8 +98,8 @@ fn request() -> RequestInfo<'static> {
 fn log_one_of_each(log: &LogQueue, level: LogLevel) {
     let telemetry = telemetry(log);
     tracing::subscriber::with_default(log::subscriber(level, log.clone()), || {
-        telemetry.verification_success(request, "key_1", "Production \\\"API\\\"");
-        telemetry.verification_failed(request, "sec_", "expired");
+        telemetry.verification_success(Clock::default().look(), request, "key_1", "Production \\\"API\\\"");
+        telemetry.verification_failed(Clock::default().look(), request, "sec_", "expired");
         tracing::debug!(target: "heare_auth::loader", event = "looked", "nothing new");
         tracing::info!(target: "heare_auth", event = "startup", keys_loaded = 5, "serving");
         tracing::warn!(target: "heare_auth", event = "poll_failed", error = "timeout", "the store could not be read");
@@ -212,7 +213,7 @@ fn an_absent_user_agent_is_unknown() {
         traceparent: None,
         ..request()
     };
-    telemetry(&log).verification_failed(anonymous, "***", "invalid");
+    telemetry(&log).verification_failed(Clock::default().look(), anonymous, "***", "invalid");
     assert!(log.flush(ENOUGH));
     let record = &kept.records()[0];
     assert_eq!(

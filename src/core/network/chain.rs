@@ -4,7 +4,7 @@ use std::net::{IpAddr, SocketAddr};
 
 use ipnet::IpNet;
 
-use super::network;
+use super::{holds, network};
 
 /// The proxies whose word about a client's address is taken. A proxy that is not among them is the client.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -24,7 +24,7 @@ impl TrustedProxies {
     /// An IPv4 address that is written as an IPv6 one is the same address.
     pub fn is_trusted(&self, peer: IpAddr) -> bool {
         let peer = peer.to_canonical();
-        self.0.iter().any(|network| network.contains(&peer))
+        self.0.iter().any(|network| holds(network, peer))
     }
 
     /// The address of the client: the peer, or the right-most of the forwarded addresses that is not a trusted proxy's.
