@@ -7,7 +7,7 @@ use std::{
 
 use hyper::{
     HeaderMap,
-    header::{HeaderName, USER_AGENT},
+    header::{HeaderName, HeaderValue, USER_AGENT},
 };
 
 use crate::{
@@ -46,19 +46,34 @@ impl RequestIds {
     }
 }
 
-/// What a log line says about a request.
+/// What a log line says about a request. Most requests have few headers, and walking past them costs less than looking
+/// three of them up.
 pub fn request_info<'a>(headers: &'a HeaderMap, ids: &RequestIds) -> RequestInfo<'a> {
+    let (mut request_id, mut user_agent, mut traceparent) = (None, None, None);
+    for (name, value) in headers {
+        let found = match name {
+            name if name == USER_AGENT => &mut user_agent,
+            name if name == X_REQUEST_ID => &mut request_id,
+            name if name == TRACEPARENT => &mut traceparent,
+            _ => continue,
+        };
+        // Of a header that was sent twice the first counts, as everywhere.
+        found.get_or_insert(value);
+    }
     RequestInfo {
-        request_id: request_id(headers, ids),
-        user_agent: user_agent(headers),
-        traceparent: traceparent(headers),
+        request_id: sent_or_made(request_id, ids),
+        user_agent: user_agent.map(readable),
+        traceparent: traceparent.and_then(carried),
     }
 }
 
 /// `X-Request-Id` when it is 1 to 64 of `[A-Za-z0-9._-]` and no secret in the wrong place, else a new one.
 pub fn request_id<'a>(headers: &'a HeaderMap, ids: &RequestIds) -> RequestId<'a> {
-    let sent = headers
-        .get(&X_REQUEST_ID)
+    sent_or_made(headers.get(&X_REQUEST_ID), ids)
+}
+
+fn sent_or_made<'a>(sent: Option<&'a HeaderValue>, ids: &RequestIds) -> RequestId<'a> {
+    let sent = sent
         .and_then(|value| value.to_str().ok())
         .filter(|id| is_request_id(id));
     sent.map_or_else(|| RequestId::Made(ids.next()), RequestId::Sent)
@@ -74,11 +89,11 @@ fn is_request_id(id: &str) -> bool {
 
 /// `traceparent` when it has the form of W3C Trace Context.
 pub fn traceparent(headers: &HeaderMap) -> Option<&str> {
-    headers
-        .get(&TRACEPARENT)?
-        .to_str()
-        .ok()
-        .filter(|text| is_traceparent(text))
+    headers.get(&TRACEPARENT).and_then(carried)
+}
+
+fn carried(sent: &HeaderValue) -> Option<&str> {
+    sent.to_str().ok().filter(|text| is_traceparent(text))
 }
 
 fn is_traceparent(text: &str) -> bool {
@@ -94,8 +109,12 @@ fn is_traceparent(text: &str) -> bool {
 
 /// Bytes that are no UTF-8 are replaced, and an endless one is cut.
 pub fn user_agent(headers: &HeaderMap) -> Option<Cow<'_, str>> {
-    let sent = headers.get(USER_AGENT)?.as_bytes();
-    Some(String::from_utf8_lossy(&sent[..sent.len().min(MAX_USER_AGENT)]))
+    headers.get(USER_AGENT).map(readable)
+}
+
+fn readable(sent: &HeaderValue) -> Cow<'_, str> {
+    let sent = &sent.as_bytes()[..sent.len().min(MAX_USER_AGENT)];
+    str::from_utf8(sent).map_or_else(|_| String::from_utf8_lossy(sent), Cow::Borrowed)
 }
 
 #[cfg(test)]
@@ -126,6 +145,24 @@ mod tests {
             let headers = headers("x-request-id", sent);
             assert_eq!(request_id(&headers, &ids).as_str() == sent, taken, "{sent}");
         }
+    }
+
+    #[test]
+    fn a_line_says_what_the_first_of_each_header_says() {
+        let (ids, mut sent) = (RequestIds::starting_at(0), HeaderMap::new());
+        for (name, value) in [
+            ("user-agent", "first"),
+            ("host", "a"),
+            ("user-agent", "second"),
+            ("x-request-id", "one"),
+            ("x-request-id", "two"),
+        ] {
+            sent.append(name, HeaderValue::from_static(value));
+        }
+        let info = request_info(&sent, &ids);
+        assert_eq!(info.user_agent.as_deref(), Some("first"));
+        assert_eq!(info.request_id.as_str(), "one");
+        assert_eq!(info.traceparent, None);
     }
 
     #[test]
