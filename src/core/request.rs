@@ -213,22 +213,22 @@ fn client_ip(json: Json<'_>) -> Result<IpAddr, Malformed> {
 }
 
 fn scopes(json: Json<'_>) -> Result<Vec<Scope<'_>>, Malformed> {
-    let mut listed = Vec::new();
-    let mut scanner = Scanner::new(json.get());
-    let list = scanner.list(|scanner| {
-        let element = scanner.value()?;
-        // One more than there may be says that there are too many.
-        if listed.len() <= MAX_SCOPES {
-            listed.push(element);
+    let mut scopes = Vec::new();
+    let mut malformed = None;
+    let list = Scanner::new(json.get()).list(|scanner| {
+        match scope(scanner.value()?) {
+            _ if scopes.len() == MAX_SCOPES => malformed = Some(Malformed::TooManyScopes),
+            Ok(scope) => scopes.push(scope),
+            Err(reason) => malformed = malformed.or(Some(reason)),
         }
         Ok(())
     });
     list.map_err(|NotJson| Malformed::ScopesNotAList)?;
-    if listed.len() > MAX_SCOPES {
-        return Err(Malformed::TooManyScopes);
-    }
-    let scope = |json| Scope::parse(string(json, Malformed::ScopeNotAString)?).map_err(|_| Malformed::ScopeMalformed);
-    listed.into_iter().map(scope).collect()
+    malformed.map_or(Ok(scopes), Err)
+}
+
+fn scope(json: Json<'_>) -> Result<Scope<'_>, Malformed> {
+    Scope::parse(string(json, Malformed::ScopeNotAString)?).map_err(|_| Malformed::ScopeMalformed)
 }
 
 fn cost(json: Json<'_>) -> Result<u32, Malformed> {

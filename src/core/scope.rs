@@ -21,7 +21,7 @@ pub struct BadScope;
 impl<'a> Scope<'a> {
     pub fn parse(text: impl Into<Cow<'a, str>>) -> Result<Self, BadScope> {
         let text = text.into();
-        let holds = text.len() <= MAX_SCOPE_CHARS && text.as_bytes().split(|&byte| byte == b':').all(is_segment);
+        let holds = text.len() <= MAX_SCOPE_CHARS && segments(&text).all(is_segment);
         if holds { Ok(Self(text)) } else { Err(BadScope) }
     }
 
@@ -39,11 +39,11 @@ impl<'a> Scope<'a> {
         if !own.as_bytes().contains(&b'*') || other == "*" {
             return false;
         }
-        let (mut own, mut other) = (own.split(':'), other.split(':'));
+        let (mut own, mut other) = (segments(own), segments(other));
         loop {
             match (own.next(), other.next()) {
                 (None, None) => return true,
-                (Some(own), Some(other)) if own == "*" || own == other => {}
+                (Some(own), Some(other)) if own == b"*" || own == other => {}
                 _ => return false,
             }
         }
@@ -52,6 +52,11 @@ impl<'a> Scope<'a> {
     pub fn into_owned(self) -> Scope<'static> {
         Scope(Cow::Owned(self.0.into_owned()))
     }
+}
+
+/// As bytes: they are short, and a search made for long texts would cost more than it finds.
+fn segments(scope: &str) -> impl Iterator<Item = &[u8]> {
+    scope.as_bytes().split(|&byte| byte == b':')
 }
 
 fn is_segment(segment: &[u8]) -> bool {
