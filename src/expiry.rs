@@ -98,7 +98,7 @@ impl Expiry {
         let result = match outcome {
             Ok(committed) if committed.applied.changed == 0 => return,
             Ok(_) => "ok".to_owned(),
-            Err(error) => error.to_string(),
+            Err(error) => error.word().to_owned(),
         };
         self.usage.audit(&AuditEntry {
             who: "service".to_owned(),

@@ -76,7 +76,8 @@ pub enum Trouble {
     NotAllowed,
     /// The record is not the one that was expected.
     Changed,
-    DeadKey,
+    KeyRevoked,
+    KeyExpired,
     BadRecord,
     /// An earlier secret cannot stay good.
     NoOverlap,
@@ -127,6 +128,11 @@ impl Catalogue {
     /// Carries something out to its end, whether or not the one who asked still waits. `None` after a defect.
     pub async fn carry_out<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Option<T> {
         self.runtime.spawn(work).await.ok()
+    }
+
+    /// Whether a key has this id. While the store does not answer none is known to.
+    pub async fn knows(&self, id: &str) -> bool {
+        self.listing().await.is_ok_and(|listing| listing.find(id).is_some())
     }
 
     /// All records, as the store has them at a moment after this was called.
@@ -284,7 +290,8 @@ impl From<ChangeError> for Trouble {
             // A new id is random: that it is taken is as good as another writer's being faster. And what only imports and
             // rollbacks come to means that the document is not the one they were planned for.
             ChangeError::IdTaken | ChangeError::ImportRefused(_) | ChangeError::Overtaken => Self::Contended,
-            ChangeError::DeadKey => Self::DeadKey,
+            ChangeError::Revoked => Self::KeyRevoked,
+            ChangeError::Expired => Self::KeyExpired,
             ChangeError::Changed => Self::Changed,
             ChangeError::NotAllowed => Self::NotAllowed,
             ChangeError::BadRecord => Self::BadRecord,

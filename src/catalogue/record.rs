@@ -26,6 +26,8 @@ pub struct Record {
     pub created_at: Timestamp,
     pub expires_at: Option<Timestamp>,
     pub revoked: bool,
+    /// By no more than `is_active`: with its expiry behind it, such a key is expired and no more, as a verify has it.
+    merely_inactive: bool,
     pub defect: Option<Defect>,
     /// The latest time at which an earlier secret still works.
     previous_until: Option<Timestamp>,
@@ -56,8 +58,8 @@ impl Record {
     pub fn status(&self, now: Timestamp) -> Status {
         match self.expires_at {
             _ if self.defect.is_some() => Status::Defective,
+            Some(expires_at) if now >= expires_at && (!self.revoked || self.merely_inactive) => Status::Expired,
             _ if self.revoked => Status::Revoked,
-            Some(expires_at) if now >= expires_at => Status::Expired,
             Some(_) | None => Status::Good,
         }
     }
@@ -110,6 +112,7 @@ impl Record {
             created_at: made(key.created_at.as_deref(), &key.id),
             expires_at: key.expires_at,
             revoked: key.revoked,
+            merely_inactive: key.is_merely_inactive(),
             defect: None,
             previous_until: previous_until(&members),
             json: open_json(&shown),
@@ -137,6 +140,7 @@ impl Record {
             created_at: made(created_at.as_deref(), &id),
             expires_at: None,
             revoked: false,
+            merely_inactive: false,
             defect: Some(defect),
             previous_until: None,
             json: open_json(&shown),
@@ -289,5 +293,10 @@ mod tests {
         assert_eq!(with("expires_at", "2024-01-20T10:30:00Z"), Status::Expired);
         assert_eq!(with("expires_at", "2024-01-20T10:30:01Z"), Status::Good);
         assert_eq!(with("revoked_at", "2024-01-19T00:00:00Z"), Status::Revoked);
+        let mut retired = full();
+        retired["is_active"] = false.into();
+        assert_eq!(read(&retired).unwrap().status(NOW), Status::Revoked);
+        retired["expires_at"] = "2024-01-20T10:30:00Z".into();
+        assert_eq!(read(&retired).unwrap().status(NOW), Status::Expired);
     }
 }

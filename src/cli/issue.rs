@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 
 use super::{
     args::{Args, Settings},
-    failure::{Failure, unknown_key},
+    failure::Failure,
     keys::{OneKey, tell_sealed},
     output::{self, note, shown},
     record,
@@ -233,11 +233,11 @@ async fn show_rotated(mut key: RotatedKey<'_>, refresh: RefreshPlan, json: bool)
     end_with_warning(&refresh.carry_out(&after).await)
 }
 
-/// How the key's secret begins is settled when it is made and stays so.
+/// How the key's secret begins is settled when it is made and stays so. That there is no such key is found by the change,
+/// which is put down as every attempt is.
 async fn environment_of(key: &OneKey) -> Result<Option<Environment>, Failure> {
     let document = key.store.read().await?;
-    let record = record::find(&document, &key.id).ok_or_else(|| unknown_key(&key.id))?;
-    Ok(Terms::of(record).secret_environment())
+    Ok(record::find(&document, &key.id).and_then(|record| Terms::of(record).secret_environment()))
 }
 
 fn block(title: &str, lines: &[(&str, String)]) -> String {

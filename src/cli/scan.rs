@@ -19,7 +19,7 @@ use super::{
 use crate::{
     config,
     core::{
-        id::Prefixes,
+        id::{Beginnings, OtherPrefix},
         index::{Entry, Index},
         scan::{self as form, Found, MAX_TOKEN},
         secret::Secret,
@@ -69,6 +69,7 @@ pub async fn scan(mut args: Args) -> Result<ExitCode, Failure> {
     args.store_flags()?;
     let json = args.contains("--json");
     let offline = args.contains("--offline");
+    let others = other_prefixes(&args.options("--prefix")?)?;
     let mut paths = Vec::new();
     while let Some(path) = args.free()? {
         paths.push(PathBuf::from(path));
@@ -77,10 +78,12 @@ pub async fn scan(mut args: Args) -> Result<ExitCode, Failure> {
     if paths.is_empty() {
         return Err(Failure::usage("PATH is missing"));
     }
+    let prefixes = config::key_prefixes(&|name| settings.get(name))?;
     let mut search = Search {
+        report: Report::default(),
+        suspects: Vec::new(),
         is_offline: offline,
-        prefixes: config::key_prefixes(&|name| settings.get(name))?,
-        ..Search::default()
+        beginnings: Beginnings::new(&prefixes, &others),
     };
     for path in paths {
         search.look_at(path);
@@ -106,6 +109,13 @@ pub async fn scan(mut args: Args) -> Result<ExitCode, Failure> {
         ExitCode::SUCCESS
     } else {
         FAILED.into()
+    })
+}
+
+fn other_prefixes(texts: &[String]) -> Result<Vec<OtherPrefix>, Failure> {
+    let read = texts.iter().map(|text| text.parse());
+    read.collect::<Result<_, _>>().map_err(|_| {
+        Failure::usage("--prefix must be how secrets begin, such as acme_live_: 2 to 24 characters that end in _")
     })
 }
 
@@ -173,13 +183,12 @@ fn unescaped(inside: &str) -> Option<String> {
     serde_json::from_str(&format!("\"{inside}\"")).ok()
 }
 
-#[derive(Default)]
 struct Search {
     report: Report,
     suspects: Vec<Suspect>,
     /// Nobody will be asked about what has no checksum.
     is_offline: bool,
-    prefixes: Prefixes,
+    beginnings: Beginnings,
 }
 
 impl Search {
@@ -256,7 +265,7 @@ impl Search {
         let mut at = 0;
         let is_offline = self.is_offline;
         let is_wanted = |found: &Found<'_>| found.offset < settled && (found.certain || !is_offline);
-        for found in form::find(bytes, &self.prefixes).filter(is_wanted) {
+        for found in form::find(bytes, &self.beginnings).filter(is_wanted) {
             place.pass(&bytes[at..found.offset]);
             at = found.offset;
             self.suspects.push(Suspect::new(path, place, &found));

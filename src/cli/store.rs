@@ -96,7 +96,12 @@ impl DocumentStore {
                 format!("{error}\nNothing was changed. Run the command again to see the plan as it is now.")
             }
             CommitError::Change(ChangeError::IdTaken) => format!("{error}; try again"),
-            CommitError::Change(ChangeError::DeadKey) => dead_key(change),
+            CommitError::Change(ChangeError::Revoked) => {
+                format!("{error}\nReactivate it first, or create another one.")
+            }
+            CommitError::Change(ChangeError::Expired) => {
+                format!("{error}\nMove its end first: heare-auth update KEY_ID --expires-at DATE")
+            }
             CommitError::Change(ChangeError::BadRecord) => {
                 format!("{error}\nLook at it with 'heare-auth list --detailed'.")
             }
@@ -110,15 +115,6 @@ impl DocumentStore {
             CommitError::Unknown => format!("{error}\nLook with 'heare-auth list' before trying again."),
             CommitError::Contended => format!("{error}\nTry again."),
         })
-    }
-}
-
-fn dead_key(change: Option<&Change>) -> String {
-    match change {
-        Some(Change::Reactivate { .. }) => {
-            "the key has expired\nMove its end first: heare-auth update KEY_ID --expires-at DATE".to_owned()
-        }
-        _ => format!("{}\nReactivate it first, or create another one.", ChangeError::DeadKey),
     }
 }
 

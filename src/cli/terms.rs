@@ -143,7 +143,10 @@ pub fn checked_name(name: Option<String>) -> Result<String, Failure> {
 pub fn checked_metadata(json: Option<String>) -> Result<Box<RawValue>, Failure> {
     let json = json.unwrap_or_else(|| "{}".to_owned());
     match serde_json::from_str::<Box<RawValue>>(&json) {
-        Ok(metadata) if metadata.get().starts_with('{') => Ok(metadata),
+        Ok(metadata) if metadata.get().starts_with('{') => {
+            terms::json_without_secret(metadata.get()).map_err(wrong("--metadata"))?;
+            Ok(metadata)
+        }
         Ok(_) | Err(_) => Err(Failure::failed(
             "Invalid JSON in metadata: it must be an object such as '{\"env\": \"prod\"}'",
         )),

@@ -12,11 +12,15 @@ use tokio::{task::JoinHandle, time::timeout};
 use super::output;
 use crate::{
     config::DatabasePlace,
-    core::{change::Change, time::Timestamp},
+    core::{
+        change::{Change, ChangeError},
+        id,
+        time::Timestamp,
+    },
     database::{Access, Database, DatabaseError},
     store::commit::CommitError,
     usage::{
-        Action, AuditEntry, AuditRow,
+        Action, AuditEntry, AuditRow, NO_ID,
         audit::{self, AuditIds, Logged},
     },
 };
@@ -36,12 +40,12 @@ impl Trail {
         let entry = AuditEntry {
             who: format!("cli:{}", user()),
             what: Action::of(change),
-            key_id: change.key_id().map(ToOwned::to_owned),
+            key_id: named(change, outcome).map(ToOwned::to_owned),
             from: gethostname::gethostname().to_string_lossy().into_owned(),
             when,
             result: match outcome {
                 Ok(()) => "ok".to_owned(),
-                Err(error) => error.to_string(),
+                Err(error) => error.word().to_owned(),
             },
             request_id: None,
         };
@@ -66,6 +70,13 @@ impl Trail {
             }
         }
     }
+}
+
+/// What no key has as its id may be anything that was typed, such as a secret of another system.
+fn named<'c>(change: &'c Change, outcome: Result<(), &CommitError>) -> Option<&'c str> {
+    let is_unknown = matches!(outcome, Err(CommitError::Change(ChangeError::UnknownKey)));
+    let id = change.key_id()?;
+    Some(if is_unknown && !id::is_key_id(id) { NO_ID } else { id })
 }
 
 async fn write(place: &DatabasePlace, row: &AuditRow) -> Result<(), DatabaseError> {

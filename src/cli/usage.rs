@@ -7,8 +7,10 @@ use tokio::time::timeout;
 
 use super::{
     args::{Args, Settings},
-    failure::Failure,
-    output::{self, shown},
+    failure::{Failure, unknown_key},
+    output::{self, note, shown},
+    record,
+    store::DocumentStore,
 };
 use crate::{
     clock::Clock,
@@ -32,20 +34,26 @@ struct Tables {
 }
 
 pub async fn usage(mut args: Args) -> Result<ExitCode, Failure> {
+    args.store_flags()?;
     let json = args.contains("--json");
     let hours = number(args.option("--hours")?, "--hours", 24, MAX_HOURS)?;
     let key_id = args.optional_key_id()?;
-    let database = database(&args.settings()?)?;
-    let now = Clock::default().now();
+    let settings = args.settings()?;
+    let database = database(&settings)?;
     let text = if let Some(key_id) = key_id {
-        let found = ask(&database, async |c| query::of_key(c, &key_id, hours, now).await).await?;
+        let found = of_key(&settings, &database, key_id, hours).await?;
         if json {
             output::json_line(&found)
         } else {
             key_text(&found)
         }
     } else {
+        let now = Clock::default().now();
         let found = ask(&database, async |c| query::summary(c, hours, now).await).await?;
+        let found = found.unwrap_or_else(|| Summary {
+            usage: Totals::none(hours),
+            ..Summary::default()
+        });
         if json {
             output::json_line(&found)
         } else {
@@ -54,6 +62,28 @@ pub async fn usage(mut args: Args) -> Result<ExitCode, Failure> {
     };
     output::answer(&text)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Zeros are the use of a key that there is. Of one that was deleted there is what the database has kept.
+async fn of_key(settings: &Settings, database: &Database, key_id: String, hours: u32) -> Result<KeyUsage, Failure> {
+    let now = Clock::default().now();
+    let asked = ask(database, async |c| {
+        let usage = query::of_key(c, &key_id, hours, now).await?;
+        Ok((usage, query::has_history(c, &key_id).await?))
+    });
+    let (usage, is_known) = asked.await?.unwrap_or_else(|| {
+        let usage = KeyUsage {
+            key_id: key_id.clone(),
+            usage: Totals::none(hours),
+            ..KeyUsage::default()
+        };
+        (usage, false)
+    });
+    if !is_known {
+        let document = DocumentStore::open(settings).await?.read().await?;
+        record::find(&document, &key_id).ok_or_else(|| unknown_key(&key_id))?;
+    }
+    Ok(usage)
 }
 
 pub async fn audit(mut args: Args) -> Result<ExitCode, Failure> {
@@ -69,7 +99,8 @@ pub async fn audit(mut args: Args) -> Result<ExitCode, Failure> {
     let page = ask(&database, async |c| {
         audit::page(c, &filter, before.as_deref(), limit).await
     })
-    .await?;
+    .await?
+    .unwrap_or_default();
     output::answer(&if json {
         output::json_line(&page)
     } else {
@@ -137,17 +168,28 @@ fn database(settings: &Settings) -> Result<Database, Failure> {
     Database::new(&place).ok_or_else(|| Failure::failed("use is not recorded: DATABASE_URL is off"))
 }
 
+/// Nothing where there is no database yet, which says so: then nothing has been recorded, and nothing is made by asking.
 async fn ask<T>(
     database: &Database,
     question: impl AsyncFnOnce(&mut Connection) -> Result<T, DatabaseError>,
-) -> Result<T, Failure> {
+) -> Result<Option<T>, Failure> {
     let work = async {
-        let mut connection = database.open(Access::Existing).await?;
+        let mut connection = match database.open(Access::Existing).await {
+            Err(DatabaseError::Missing) => return Ok(None),
+            opened => opened?,
+        };
         let answer = question(&mut connection).await?;
         connection.close().await;
-        Ok(answer)
+        Ok(Some(answer))
     };
-    in_time(database, work).await
+    let answer = in_time(database, work).await?;
+    if answer.is_none() {
+        let location = shown(&database.location());
+        note(&format!(
+            "Nothing has been recorded yet: {location} is made when the service starts.\n"
+        ));
+    }
+    Ok(answer)
 }
 
 async fn in_time<T>(database: &Database, work: impl Future<Output = Result<T, DatabaseError>>) -> Result<T, Failure> {

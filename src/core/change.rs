@@ -104,8 +104,10 @@ pub enum ChangeError {
     UnknownKey,
     #[error("a key with this id exists already")]
     IdTaken,
-    #[error("the key is revoked or has expired")]
-    DeadKey,
+    #[error("the key is revoked")]
+    Revoked,
+    #[error("the key has expired")]
+    Expired,
     #[error("the key's record was changed by somebody else in the meantime")]
     Changed,
     #[error("whoever asks for the change may not make it")]

@@ -5,7 +5,7 @@ mod prefixes;
 
 use zeroize::Zeroizing;
 
-pub use self::prefixes::{BadPrefixes, MAX_PREFIX_BYTES, Prefixes};
+pub use self::prefixes::{BadPrefixes, MAX_PREFIX_BYTES, OtherPrefix, Prefixes};
 use super::{
     secret::{Secret, shown_prefix},
     terms::Environment,
@@ -33,6 +33,12 @@ pub fn new_key_id(now: Timestamp, fill: &mut dyn FnMut(&mut [u8])) -> String {
     push_head(&mut id, KEY_PREFIX, now);
     push_entropy(&mut id, KEY_ENTROPY_CHARS, fill);
     id
+}
+
+/// Whether a text has the very form that `new_key_id` makes.
+pub fn is_key_id(text: &str) -> bool {
+    let is_whole = text.len() == KEY_PREFIX.len() + 1 + TIME_CHARS + KEY_ENTROPY_CHARS;
+    is_whole && text.starts_with(KEY_PREFIX) && made_at(text).is_some()
 }
 
 /// Makes `sec_` + `0` + time + 51 characters, 64 in all; the last 6 are the checksum of everything before them.
@@ -78,26 +84,47 @@ pub enum SecretForm {
     Environment(Environment),
 }
 
-/// How secrets begin, each with the length of a whole one.
-pub fn beginnings(prefixes: &Prefixes) -> [(&str, usize); 1 + Environment::ALL.len()] {
-    let [first, second, third] = Environment::ALL.map(|environment| prefixes.of(environment));
-    let whole = |prefix: &str| prefix.len() + ENVIRONMENT_SECRET_CHARS;
-    [
-        (SECRET_PREFIX, SECRET_CHARS),
-        (first, whole(first)),
-        (second, whole(second)),
-        (third, whole(third)),
-    ]
+/// How secrets begin, each with the length of a whole one: with the present prefixes, with those that there are unless
+/// somebody chooses others, and with these.
+#[derive(Clone, Debug)]
+pub struct Beginnings(Vec<(String, usize)>);
+
+impl Beginnings {
+    pub fn new(present: &Prefixes, others: &[OtherPrefix]) -> Self {
+        let usual = Prefixes::default();
+        let named = [present, &usual]
+            .into_iter()
+            .flat_map(|prefixes| Environment::ALL.map(|environment| prefixes.of(environment)));
+        let mut beginnings = vec![(SECRET_PREFIX.to_owned(), SECRET_CHARS)];
+        for prefix in named.chain(others.iter().map(OtherPrefix::as_str)) {
+            if !beginnings.iter().any(|(known, _)| known == prefix) {
+                beginnings.push((prefix.to_owned(), prefix.len() + ENVIRONMENT_SECRET_CHARS));
+            }
+        }
+        Self(beginnings)
+    }
+
+    pub fn iter(&self) -> impl ExactSizeIterator<Item = (&str, usize)> {
+        self.0.iter().map(|(prefix, length)| (prefix.as_str(), *length))
+    }
+}
+
+/// Whether a text that begins like this and is as long as a secret is one: told by its checksum.
+pub fn is_whole_secret(text: &str, prefix: &str) -> bool {
+    match text.strip_prefix(prefix) {
+        Some(_) if prefix == SECRET_PREFIX => checksum(text) == Checksum::Good,
+        Some(rest) => rest.len() == ENVIRONMENT_SECRET_CHARS && is_base62(rest) && has_checksum(text),
+        None => false,
+    }
 }
 
 /// Whether a text is a secret of ours, told by its form and its checksum alone: for scanners that look for leaked ones.
 pub fn recognise(text: &str, prefixes: &Prefixes) -> Option<SecretForm> {
-    if checksum(text) == Checksum::Good && text.starts_with(SECRET_PREFIX) {
+    if is_whole_secret(text, SECRET_PREFIX) {
         return Some(SecretForm::Operator);
     }
     Environment::ALL.into_iter().find_map(|environment| {
-        let rest = text.strip_prefix(prefixes.of(environment))?;
-        let is_ours = rest.len() == ENVIRONMENT_SECRET_CHARS && is_base62(rest) && has_checksum(text);
+        let is_ours = is_whole_secret(text, prefixes.of(environment));
         is_ours.then_some(SecretForm::Environment(environment))
     })
 }

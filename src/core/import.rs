@@ -16,6 +16,7 @@ use super::{
     imported::{BcryptHash, stored_digest},
     key::{Defect, Key},
     secret::Digest,
+    terms,
     time::Timestamp,
 };
 
@@ -77,6 +78,15 @@ impl Incoming {
         let key = Key::read(&record).map_err(|(_, defect)| defect)?;
         for (member, value) in [("id", &key.id), ("name", &key.name)] {
             if may_be_secret(value) {
+                return Err(Flaw::LooksLikeSecret(member));
+            }
+        }
+        let free = [
+            ("metadata", key.metadata),
+            ("revoke_reason", key.revoke_reason.as_deref()),
+        ];
+        for (member, text) in free {
+            if text.is_some_and(|text| terms::json_without_secret(text).is_err()) {
                 return Err(Flaw::LooksLikeSecret(member));
             }
         }

@@ -30,7 +30,7 @@ impl<'a> BcryptHash<'a> {
         let is_cost = cost.len() == 2 && cost.parse().is_ok_and(|cost| COSTS.contains(&cost));
         let is_base64 = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'/');
         let holds = is_cost && salt_and_hash.len() == 53 && salt_and_hash.bytes().all(is_base64);
-        holds.then_some(Self(text))
+        (holds && ends_evenly(salt_and_hash.as_bytes())).then_some(Self(text))
     }
 
     /// The digest of no text at all, as 255 begins none: nobody can present what has it.
@@ -44,6 +44,31 @@ impl<'a> BcryptHash<'a> {
     pub fn matches(self, presented: &str) -> bool {
         can_be_hashed(presented) && bcrypt::verify(presented, self.0).unwrap_or(false)
     }
+}
+
+/// The last digit of the salt and that of the hash hold fewer bits than a digit can, and the rest of their bits is zero:
+/// with any other digit there it is the hash of no secret, and whoever computes bcrypt refuses it.
+const fn ends_evenly(salt_and_hash: &[u8]) -> bool {
+    let (salt_ends, hash_ends) = (salt_and_hash[21], salt_and_hash[52]);
+    matches!(salt_ends, b'.' | b'O' | b'e' | b'u')
+        && matches!(
+            hash_ends,
+            b'.' | b'C'
+                | b'G'
+                | b'K'
+                | b'O'
+                | b'S'
+                | b'W'
+                | b'a'
+                | b'e'
+                | b'i'
+                | b'm'
+                | b'q'
+                | b'u'
+                | b'y'
+                | b'2'
+                | b'6'
+        )
 }
 
 /// Whether bcrypt tells this secret from every other.
@@ -87,6 +112,21 @@ mod tests {
             good.replace("$04$", "$04$-").chars().take(60).collect(),
         ] {
             assert_eq!(BcryptHash::parse(&bad), None, "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_hash_that_ends_as_none_can_end_is_no_hash() {
+        const DIGITS: &str = "./ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+        let good = hash_of("hk_live_abc");
+        for (place, even) in [("$2b$04$".len() + 21, 16), ("$2b$04$".len() + 52, 4)] {
+            for (value, digit) in DIGITS.chars().enumerate() {
+                let mut text = good.clone();
+                text.replace_range(place..=place, &digit.to_string());
+                let is_taken = BcryptHash::parse(&text).is_some();
+                assert_eq!(is_taken, value % even == 0, "{digit} at {place}");
+                assert_eq!(is_taken, bcrypt::verify("x", &text).is_ok(), "{digit} at {place}");
+            }
         }
     }
 

@@ -4,6 +4,9 @@ use std::{fmt, net::IpAddr, ops::RangeInclusive};
 
 use ipnet::{IpNet, Ipv4Net};
 use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::id;
 
 /// The longest name of a key that is made over REST.
 pub const MAX_OWNED_NAME_CHARS: usize = 100;
@@ -33,6 +36,8 @@ pub enum BadTerm {
     Length { most: usize },
     #[error("must not contain control characters")]
     Control,
+    #[error("must not contain the secret of a key; rotate that key if it was in the wrong place")]
+    HoldsSecret,
     #[error("must be production, test or development")]
     Environment,
     #[error("must be words of A-Z a-z 0-9 . _ - / joined by ':', such as orders:write; a whole word may be *")]
@@ -105,6 +110,7 @@ impl Scopes {
             if !is_scope(text) {
                 return Err(BadTerm::Scope);
             }
+            without_secret(text)?;
             if !scopes.iter().any(|known| known == text) {
                 scopes.push(text.to_owned());
             }
@@ -293,7 +299,36 @@ fn line(text: &str, most: usize) -> Result<String, BadTerm> {
     if text.chars().any(steers) {
         return Err(BadTerm::Control);
     }
+    without_secret(text)?;
     Ok(text.to_owned())
+}
+
+/// Whatever people write down of a key is shown to others: a secret that was pasted into it, told by its checksum, must
+/// not get there.
+fn without_secret(text: &str) -> Result<(), BadTerm> {
+    if id::holds_secret(text) {
+        Err(BadTerm::HoldsSecret)
+    } else {
+        Ok(())
+    }
+}
+
+/// The same for every text in a JSON value, the names of members included.
+pub fn json_without_secret(json: &str) -> Result<(), BadTerm> {
+    fn texts_without_secret(value: &Value) -> Result<(), BadTerm> {
+        match value {
+            Value::String(text) => without_secret(text),
+            Value::Array(values) => values.iter().try_for_each(texts_without_secret),
+            Value::Object(members) => members.iter().try_for_each(|(name, value)| {
+                without_secret(name)?;
+                texts_without_secret(value)
+            }),
+            Value::Null | Value::Bool(_) | Value::Number(_) => Ok(()),
+        }
+    }
+    // As it stands first: of a member that is written twice only the last would be looked at.
+    without_secret(json)?;
+    serde_json::from_str(json).map_or(Ok(()), |value| texts_without_secret(&value))
 }
 
 /// Control characters, line and paragraph separators, and marks that change the direction of writing.

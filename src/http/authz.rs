@@ -27,7 +27,7 @@ use super::{
     expect_no_body, identity,
     limits::Charged,
     proxies,
-    reply::{Refusal, Reply},
+    reply::{Refusal, Reply, Wait},
     verify::{self, Question, Route},
 };
 use crate::core::verify::{Asked, Refusal as KeyRefusal};
@@ -197,8 +197,8 @@ impl Refused {
     fn reply(self) -> Reply {
         match self {
             Self::Key(refusal) => Reply::from(Refusal::Key(refusal)),
-            Self::NotLoaded => Reply::from(Refusal::NotLoaded),
-            Self::Busy => Reply::from(Refusal::Busy),
+            Self::NotLoaded => self.flat("Key data is not loaded yet").retry_after(Wait::A_SECOND),
+            Self::Busy => self.flat("The key is still being checked").retry_after(Wait::A_SECOND),
             Self::Query(Malformed::Require) => self.flat("require must name 1 to 100 scopes"),
             Self::Query(Malformed::Cost) => self.flat("cost must be a number from 1 to 100000"),
             Self::NoCredential(NoCredential::Missing) => self.flat("API key required"),

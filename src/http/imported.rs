@@ -138,6 +138,8 @@ impl Imported {
 
     /// `None` where there is nothing to find out, or no room to do it.
     fn start(&self, index: &Index, presented: &str) -> Option<watch::Receiver<Option<bool>>> {
+        // Most secrets begin like no imported one, and are not digested for nothing.
+        index.candidates(presented).next()?;
         let digest = Digest::of(presented);
         let is_settled = index.find(&digest).is_some() || self.known(index, &digest).is_some();
         if is_settled || !can_be_hashed(presented) {

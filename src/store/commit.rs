@@ -44,6 +44,30 @@ pub enum CommitError {
     Contended,
 }
 
+impl CommitError {
+    /// The one word for it, wherever it is told: in the audit log, and as the `code` of an answer.
+    pub const fn word(&self) -> &'static str {
+        match self {
+            Self::Change(error) => match error {
+                ChangeError::UnknownKey => "not_found",
+                ChangeError::Revoked => "key_revoked",
+                ChangeError::Expired => "key_expired",
+                ChangeError::Changed => "precondition_failed",
+                ChangeError::NotAllowed => "broader_than_maker",
+                ChangeError::BadRecord => "key_defective",
+                ChangeError::TooManySecrets => "no_overlap",
+                ChangeError::IdTaken | ChangeError::ImportRefused(_) | ChangeError::Overtaken => "contended",
+            },
+            Self::Store(StoreError::TooLarge) | Self::Envelope(_) | Self::Document(_) | Self::ConditionsIgnored => {
+                "store_unfit"
+            }
+            Self::Store(_) => "store_unavailable",
+            Self::Unknown => "outcome_unknown",
+            Self::Contended => "contended",
+        }
+    }
+}
+
 /// How often and how long a commit tries.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Patience {

@@ -12,6 +12,9 @@ use crate::{
 /// The longest text of an entry, in bytes.
 const MAX_TEXT: usize = 256;
 
+/// Stands for what was given as the id of a key and is none.
+pub const NO_ID: &str = "***";
+
 /// What can be done to keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
@@ -83,7 +86,7 @@ pub struct AuditEntry {
     /// An address, or the host on which a command ran.
     pub from: String,
     pub when: Timestamp,
-    /// `ok`, or the word of the refusal.
+    /// `ok`, or the word of the refusal: the `code` of an answer, also where no answer was given.
     pub result: String,
     pub request_id: Option<String>,
 }
@@ -182,7 +185,7 @@ impl AuditRow {
 /// Nobody's text gets into the log and the table but a short one, on one line, and no secret in the wrong place.
 fn harmless(text: &str) -> String {
     if id::may_be_secret(text) {
-        return "***".to_owned();
+        return NO_ID.to_owned();
     }
     let text = &text[..text.floor_char_boundary(MAX_TEXT)];
     text.replace(char::is_control, "\u{fffd}")
@@ -245,7 +248,7 @@ pub struct AuditFilter {
 }
 
 /// A part of the audit log, newest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct AuditPage {
     pub entries: Vec<AuditRow>,
     /// What to ask for the part that follows; `None` at the end.

@@ -121,7 +121,7 @@ fn usage_values(row: &Row) -> [Value; COLUMNS] {
 fn last_used(rows: &[Row]) -> Vec<[Value; 2]> {
     rows.chunk_by(|a, b| a.key_id == b.key_id)
         .filter_map(|of_key| {
-            let good = of_key.iter().filter(|row| row.class == 2);
+            let good = of_key.iter().filter(|row| matches!(row.class, 2 | 3));
             let last = good.map(|row| row.last_ms).max()?;
             Some([(&*of_key[0].key_id).into(), last.into()])
         })

@@ -24,7 +24,7 @@ use self::{
     writer::{Inbox, Order, Retention, Writer},
 };
 pub use self::{
-    audit::{Action, AuditEntry, AuditFilter, AuditPage, AuditRow},
+    audit::{Action, AuditEntry, AuditFilter, AuditPage, AuditRow, NO_ID},
     query::{KeyUsage, MAX_HOURS, Summary},
     queue::Seen,
 };

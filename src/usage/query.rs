@@ -16,7 +16,7 @@ const TOP_ENDPOINTS: i64 = 10;
 const TOP_KEYS: i64 = 100;
 
 /// The use of one key. The members' names are the JSON of the command line and of the service.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct KeyUsage {
     pub key_id: String,
     #[serde(flatten)]
@@ -28,7 +28,7 @@ pub struct KeyUsage {
 }
 
 /// The use of all keys together.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Summary {
     #[serde(flatten)]
     pub usage: Totals,
@@ -40,7 +40,7 @@ pub struct Summary {
     pub by_hour: Vec<HourUsage>,
 }
 
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize)]
 pub struct Totals {
     /// How many hours are added up: the present one, which is not over, and those before it.
     pub hours: u32,
@@ -53,6 +53,16 @@ pub struct Totals {
     /// The part of the requests that was not answered with success, 0 to 1.
     pub error_rate: f64,
     pub response_times: ResponseTimes,
+}
+
+impl Totals {
+    /// Of nothing at all.
+    pub fn none(hours: u32) -> Self {
+        Self {
+            hours,
+            ..Self::default()
+        }
+    }
 }
 
 /// How many answers took so long, each counted once.
@@ -154,6 +164,14 @@ async fn usage_of_all(connection: &mut Connection, hours: u32, now: Timestamp) -
         top_endpoints: top_endpoints(connection, &window).await?,
         by_hour: by_hour(connection, &window).await?,
     })
+}
+
+/// Whether anything was ever written down of this key: a use, however long ago, or a change.
+pub async fn has_history(connection: &mut Connection, key_id: &str) -> Result<bool, DatabaseError> {
+    let sql = "SELECT CAST(1 AS BIGINT) WHERE EXISTS (SELECT 1 FROM api_key_usage WHERE key_id = $1) \
+               OR EXISTS (SELECT 1 FROM key_last_used WHERE key_id = $1) \
+               OR EXISTS (SELECT 1 FROM audit_log WHERE key_id = $1 AND result = 'ok')";
+    Ok(!connection.fetch(sql, &[key_id.into()]).await?.is_empty())
 }
 
 /// When these keys were last good for something; those never used are absent.

@@ -279,6 +279,9 @@ fn before_anything_is_loaded_the_answer_is_503_and_a_time_to_come_back() {
     let answer = ask_as(&service, "key_1", "/authz/x");
     assert_eq!((answer.status, answer.header("retry-after")), (503, Some("1")));
     assert_eq!(answer.header("cache-control"), Some("no-store"));
+    let sentence = "Key data is not loaded yet";
+    let expected = json!({"valid": false, "error": sentence, "code": "not_loaded", "detail": sentence});
+    assert_eq!(answer.json(), expected);
 }
 
 #[test]

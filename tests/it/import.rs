@@ -5,7 +5,7 @@ use std::{fmt::Write as _, os::unix::fs::PermissionsExt, process::Command};
 use serde_json::{Value, json};
 
 use crate::{
-    cli::{Said, run, run_with_input, stored},
+    cli::{Said, create, run, run_with_input, stored},
     support::{
         documents::{document, refusal, secret_of},
         service::Settings,
@@ -294,4 +294,28 @@ fn what_is_exported_holds_no_secret_and_is_imported_as_it_was() {
         assert_eq!(back["identical"], 3, "{back}");
     }
     assert_eq!(generation(&settings), 3, "to export is to look");
+}
+
+#[test]
+fn a_secret_in_a_text_about_a_key_is_not_imported() {
+    let settings = Settings::file_store();
+    let key = create(&settings, "a");
+    let secret = key["secret"].as_str().expect("a text");
+    let rows = [
+        json!({"id": "k1", "secret": "private-1", "name": "N", "metadata": {"note": secret}}),
+        json!({"id": "k2", "secret": "private-2", "name": "N", "revoked_at": "2024-01-01", "revoke_reason": secret}),
+    ];
+    let file = put(&settings, "keys.json", &json!(rows).to_string());
+    let plan = plan_of(&settings, &file);
+    let reasons: Vec<_> = plan["invalid"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|row| &row["reason"])
+        .collect();
+    assert_eq!(
+        json!(reasons),
+        json!(["metadata looks like a secret", "revoke_reason looks like a secret"])
+    );
+    assert!(!plan.to_string().contains(secret));
 }

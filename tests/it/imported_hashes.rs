@@ -181,10 +181,21 @@ fn imported_records_that_cannot_be_told_are_denied_and_named() {
     without_prefix["key_prefix"] = json!(null);
     let mut too_costly = imported_record(3);
     too_costly["secret_hash"] = json!("$2b$31$abcdefghijklmnopqrstuuKIjJzj8WmRNMJYZmOxx4ylFJ2Zcuny6");
+    let mut hash_of_none = imported_record(6);
+    let hash = hash_of_none["secret_hash"].as_str().expect("a text");
+    // The last digit of a hash stands for four bits, and this one for more.
+    hash_of_none["secret_hash"] = json!(format!("{}B", &hash[..hash.len() - 1]));
     let same = twin(4, "same-1");
     let mut same_again = same.clone();
     same_again["id"] = json!("same-2");
-    records.extend([without_prefix, too_costly, same, same_again, imported_record(5)]);
+    records.extend([
+        without_prefix,
+        too_costly,
+        hash_of_none,
+        same,
+        same_again,
+        imported_record(5),
+    ]);
     let service = start(&records);
     assert_eq!(service.health().1["keys_count"], 1);
     for (id, defect) in [
@@ -192,6 +203,7 @@ fn imported_records_that_cannot_be_told_are_denied_and_named() {
         ("crowd-8", "shared_prefix"),
         ("imported-2", "no_key_prefix"),
         ("imported-3", "bad_digest"),
+        ("imported-6", "bad_digest"),
         ("same-1", "duplicate_secret"),
         ("same-2", "duplicate_secret"),
     ] {
@@ -303,6 +315,9 @@ fn a_key_that_cannot_be_told_yet_is_503_on_every_route() {
             (503, Some("1")),
             "{path}"
         );
+        if path == "/authz" {
+            assert_eq!(answer.json()["code"], "busy");
+        }
         assert_eq!(ask(method, path, path.len()).status, 401, "{path}");
     }
     let body = json!([{"api_key": guess(1)}, {"api_key": "no key"}]).to_string();

@@ -195,6 +195,31 @@ fn secrets_with_prefixes_of_ones_own_are_found() {
 }
 
 #[test]
+fn secrets_with_prefixes_that_are_no_longer_used_are_found_when_they_are_named() {
+    let settings = Settings::file_store();
+    let earlier = settings.clone().with("KEY_PREFIXES", "production=old_live_");
+    let key = run(
+        &earlier,
+        &["create", "--name", "a", "--owner", "u", "--no-refresh", "--json"],
+    );
+    let key = key.done().json();
+    put(&settings, "leak.txt", secret(&key));
+    let present = settings.with("KEY_PREFIXES", "production=new_live_");
+    assert_eq!(
+        scan(&present, &["leak.txt"]).done().stdout,
+        "✓ No secrets found in 1 files.\n"
+    );
+    let said = scan(&present, &["leak.txt", "--prefix", "other_", "--prefix", "old_live_"]);
+    let expected = format!("leak.txt:1:1: old_live_… {}\n", id_of(&key));
+    assert!(said.stdout.starts_with(&expected), "{}", said.stdout);
+    for wrong in ["old", "sec_live_", "_", "a_very_long_prefix_of_keys_"] {
+        let sentence =
+            "Error: --prefix must be how secrets begin, such as acme_live_: 2 to 24 characters that end in _";
+        scan(&present, &["leak.txt", "--prefix", wrong]).failed(2, sentence);
+    }
+}
+
+#[test]
 fn a_store_that_cannot_be_read_hides_no_leak() {
     let settings = Settings::file_store();
     let key = create(&settings, "a");

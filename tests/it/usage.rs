@@ -80,6 +80,8 @@ on_both!(
     old_use_and_old_changes_are_removed,
     tables_are_made_once_by_many_at_once_and_taken_back,
     who_asks_the_service_finds_what_it_has_just_counted,
+    a_refusal_has_one_word_on_the_command_line_and_over_http,
+    the_use_of_a_key_that_there_is_not_is_an_error_unless_it_was_deleted,
 );
 
 fn verify(service: &Service, secret: &str, endpoint: Option<&str>) -> u16 {
@@ -220,7 +222,7 @@ fn every_change_is_one_row_and_one_event_of_one_service(setup: &Setup) {
     let told: Vec<_> = entries.iter().map(|entry| (&entry["what"], &entry["result"])).collect();
     assert_eq!(
         json!(told),
-        json!([["delete", "API key not found"], ["delete", "ok"], ["create", "ok"]]),
+        json!([["delete", "not_found"], ["delete", "ok"], ["create", "ok"]]),
         "newest first"
     );
     assert!(entries.iter().all(|entry| entry["key_id"] == id.as_str()));
@@ -246,6 +248,79 @@ fn every_change_is_one_row_and_one_event_of_one_service(setup: &Setup) {
     }
     let lines: String = services.iter().flat_map(Service::log_lines).collect();
     assert!(!lines.contains(&secret));
+}
+
+fn a_refusal_has_one_word_on_the_command_line_and_over_http(setup: &Setup) {
+    let service = setup.start();
+    let (_, admin) = create(&service, "admin", &["--scope", "admin"]);
+    let (revoked, _) = create(&service, "revoked", &["--environment", "test"]);
+    let (expired, _) = create(&service, "expired", &["--expires-at", "2020-01-01"]);
+    assert!(service.cli(&["revoke", &revoked]).status.success());
+    let unknown = "key_0001vDmoxAgLBqEcDYf";
+    for (id, word) in [
+        (&*revoked, "key_revoked"),
+        (&expired, "key_expired"),
+        (unknown, "not_found"),
+    ] {
+        assert_eq!(service.cli(&["rotate", id]).status.code(), Some(1));
+        let path = format!("/api/v1/auth/keys/{id}/rotate");
+        let asked = service.connect().request("POST", &path, &[("X-API-Key", &admin)], b"");
+        assert_eq!(asked.expect("an answer").json()["code"], word);
+        let told = || {
+            let page = setup.json(&["audit", "--key-id", id, "--what", "rotate"]);
+            let entries = page["entries"].as_array().cloned().unwrap_or_default();
+            entries
+                .into_iter()
+                .map(|entry| entry["result"].clone())
+                .collect::<Vec<_>>()
+        };
+        eventually("both are written", || told().len() == 2);
+        assert_eq!(told(), [word, word], "{id}");
+    }
+}
+
+fn the_use_of_a_key_that_there_is_not_is_an_error_unless_it_was_deleted(setup: &Setup) {
+    let service = setup.start();
+    let (deleted, secret) = create(&service, "deleted", &[]);
+    let (_, _) = create(&service, "unused", &[]);
+    assert_eq!(verify(&service, &secret, None), 200);
+    wait_for_requests(setup, &deleted, 1);
+    assert!(service.cli(&["delete", &deleted, "--yes"]).status.success());
+    assert_eq!(setup.json(&["usage", &deleted])["total_requests"], 1);
+    for unknown in ["key_0001vDmoxAgLBqEcDYf", "key_nowhere"] {
+        let output = setup.settings.run(&["usage", unknown]);
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0));
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(said, format!("Error: API key not found: {unknown}\n"));
+    }
+}
+
+#[test]
+fn before_there_is_a_database_use_is_zero_and_none_is_made() {
+    let settings = Settings::file_store();
+    let key = json_of(&settings, &["create", "--name", "n", "--no-refresh", "--json"]);
+    let id = key["id"].as_str().expect("an id");
+    let database = settings.data_dir().join("heare-auth.db");
+    for leftover in ["", "-wal", "-shm"] {
+        // The command above has put itself down.
+        let _ = std::fs::remove_file(format!("{}{leftover}", database.display()));
+    }
+    for arguments in [&["usage"][..], &["usage", id]] {
+        let output = settings.run(&[arguments, &["--json"]].concat());
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            output.status.success() && said.starts_with("Nothing has been recorded yet"),
+            "{said}"
+        );
+        let zeros: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        assert_eq!((&zeros["total_requests"], &zeros["hours"]), (&json!(0), &json!(24)));
+    }
+    assert_eq!(settings.run(&["usage", "key_nowhere"]).status.code(), Some(1));
+    assert_eq!(
+        json_of(&settings, &["audit", "--json"]),
+        json!({"entries": [], "next": null})
+    );
+    assert!(!database.exists());
 }
 
 fn the_audit_log_is_read_page_by_page_and_by_filter(setup: &Setup) {

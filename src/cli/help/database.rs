@@ -1,6 +1,6 @@
 //! The usage texts of the commands that read the database.
 
-use super::{Group, JSON, Page};
+use super::{Group, JSON, Page, STORE};
 
 pub const USAGE: Page = Page {
     arguments: "[KEY_ID] [OPTIONS]",
@@ -14,6 +14,7 @@ pub const USAGE: Page = Page {
             title: "Options",
             lines: &[("--hours NUMBER", "how far to look back, 1 to 8760 [24]"), JSON],
         },
+        STORE,
     ],
     json: Some(
         "key_id, hours, total_requests, requests_today, requests_this_hour, average_response_time_ms,\n  \

@@ -144,6 +144,10 @@ pub const SCAN: Page = Page {
                     "--offline",
                     "do not ask the store whose the secrets are; older ones without a checksum are not found then",
                 ),
+                (
+                    "--prefix PREFIX",
+                    "look for secrets that begin like this, too: with an earlier one of KEY_PREFIXES; may be repeated",
+                ),
                 JSON,
             ],
         },

@@ -72,9 +72,7 @@ pub(super) fn rotate(document: &mut Document, rotation: &Rotation) -> Result<App
         at,
     } = rotation;
     edit_one(document, id, *at, |members, key| {
-        if !key.ok_or(ChangeError::BadRecord)?.is_alive(*at) {
-            return Err(ChangeError::DeadKey);
-        }
+        alive(key.ok_or(ChangeError::BadRecord)?, *at)?;
         let until = overlap_until.filter(|until| until > at);
         let imported = key.and_then(|key| key.imported.as_ref());
         let previous = until.map_or(Ok(Vec::new()), |until| previous(members, imported, until, *at))?;
@@ -84,6 +82,15 @@ pub(super) fn rotate(document: &mut Document, rotation: &Rotation) -> Result<App
         set_or_remove(members, "key_prefix", key_prefix);
         Ok(())
     })
+}
+
+/// What is dead is dead for the reason that a verify gives.
+fn alive(key: &Key<'_>, at: Timestamp) -> Result<(), ChangeError> {
+    match key.has_expired(at) {
+        _ if key.is_alive(at) => Ok(()),
+        true if !key.revoked || key.is_merely_inactive() => Err(ChangeError::Expired),
+        true | false => Err(ChangeError::Revoked),
+    }
 }
 
 /// The secrets that stay good, the newest first. None outlives the one that came after it.
@@ -157,7 +164,7 @@ pub(super) fn revoke(
 pub(super) fn reactivate(document: &mut Document, id: &str, at: Timestamp) -> Result<Applied, ChangeError> {
     edit_one(document, id, at, |members, key| {
         if key.ok_or(ChangeError::BadRecord)?.has_expired(at) {
-            return Err(ChangeError::DeadKey);
+            return Err(ChangeError::Expired);
         }
         if is_inactive(members) {
             members.remove("revoked_at");

@@ -60,6 +60,25 @@ impl Prefixes {
     }
 }
 
+/// How secrets may begin that were made with other prefixes than the present ones.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OtherPrefix(String);
+
+impl OtherPrefix {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl std::str::FromStr for OtherPrefix {
+    type Err = BadPrefixes;
+
+    fn from_str(text: &str) -> Result<Self, BadPrefixes> {
+        let text = text.trim();
+        is_prefix(text).then(|| Self(text.to_owned())).ok_or(BadPrefixes)
+    }
+}
+
 /// Ends in `_`, so that a reader sees where the secret begins.
 fn is_prefix(text: &str) -> bool {
     let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';

@@ -51,7 +51,8 @@ fn a_key_is_found_by_its_digest_with_all_its_texts() {
 }
 
 fn imported(id: &str, salt: u8, prefix: &str) -> String {
-    let hash = format!("$2b$04${}", format!("{salt:02}").repeat(27).split_at(53).0);
+    let (salt, rest) = (format!("{salt:02}").repeat(11), "e".repeat(30));
+    let hash = format!("$2b$04${}.{rest}e", &salt[1..]);
     format!(r#"{{"id":"{id}","name":"N","secret_hash":"{hash}","key_prefix":"{prefix}"}}"#)
 }
 

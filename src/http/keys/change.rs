@@ -104,10 +104,7 @@ pub async fn rotate(management: &Management, principal: &Principal, asked: &Aske
         .catalogue
         .change(change, Some(principal.covers_guard()))
         .await;
-    let record = made
-        .map_err(|trouble| of_key(trouble, &before))?
-        .record
-        .ok_or(Problem::OutcomeUnknown)?;
+    let record = made.map_err(Problem::from)?.record.ok_or(Problem::OutcomeUnknown)?;
     let answer = Answer::json(StatusCode::OK, with_secret(&record, &secret, now)).with(ETAG, etag(record.tag));
     Ok(Done::about(id.to_owned(), answer))
 }
@@ -127,11 +124,7 @@ pub async fn reactivate(
         .catalogue
         .change(change, Some(principal.covers_guard()))
         .await;
-    let made = made.map_err(|trouble| match trouble {
-        Trouble::DeadKey => Problem::KeyExpired,
-        other => other.into(),
-    })?;
-    let record = made.record.ok_or(Problem::OutcomeUnknown)?;
+    let record = made.map_err(Problem::from)?.record.ok_or(Problem::OutcomeUnknown)?;
     Ok(Done::about(id.to_owned(), record_answer(management, &record).await))
 }
 
@@ -173,13 +166,4 @@ fn expecting(guard: Guard, tags: Option<Tags>) -> Guard {
             Err(Trouble::Changed)
         }
     })
-}
-
-/// A dead key is revoked or expired, and each needs something else to live again.
-fn of_key(trouble: Trouble, before: &Record) -> Problem {
-    match trouble {
-        Trouble::DeadKey if before.revoked => Problem::KeyRevoked,
-        Trouble::DeadKey => Problem::KeyExpired,
-        other => other.into(),
-    }
 }

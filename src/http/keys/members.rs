@@ -109,11 +109,11 @@ impl<'a> Members<'a> {
 
     pub fn metadata(&self) -> Result<Edit<Box<RawValue>>, Problem> {
         self.edit("metadata", |raw| {
-            if raw.get().starts_with('{') {
-                Ok(raw.to_owned())
-            } else {
-                Err(wrong("metadata", "must be an object"))
+            if !raw.get().starts_with('{') {
+                return Err(wrong("metadata", "must be an object"));
             }
+            terms::json_without_secret(raw.get()).map_err(|bad| wrong("metadata", &bad.to_string()))?;
+            Ok(raw.to_owned())
         })
     }
 

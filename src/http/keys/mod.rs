@@ -15,7 +15,11 @@ pub mod route;
 mod told;
 mod usage;
 
-use std::{net::IpAddr, sync::Arc, time::Instant};
+use std::{
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
 use hyper::{HeaderMap, Method, StatusCode, header::HeaderValue};
@@ -46,7 +50,7 @@ use crate::{
     config::Origins,
     core::{id::Prefixes, secret::Secret, time::Timestamp, verify},
     telemetry::events::{RequestId, RequestInfo},
-    usage::Usage,
+    usage::{Seen, Usage},
 };
 
 /// Fills a buffer with random bytes, and says whether the system had any.
@@ -158,25 +162,51 @@ pub async fn answer(app: Arc<App>, place: Place, method: Method, asked: Asked) -
         let allow = HeaderValue::from_static(place.allow());
         return Answer::empty(StatusCode::NO_CONTENT).with(hyper::header::ALLOW, allow);
     }
+    let (began, route) = (Instant::now(), place.pattern());
     let mut told = Told {
         app: Arc::clone(&app),
-        began: Instant::now(),
+        began,
         request_id: asked.caller.request_id.clone(),
         traceparent: identity::traceparent(&asked.headers).map(str::to_owned),
         method: method.clone(),
-        route: place.pattern(),
+        route,
         caller: None,
     };
-    let mut charged = Charged::default();
-    let mut answer = match admit(&app, place, &method, &asked, &mut charged).await {
+    let mut presented = Presented::default();
+    let mut answer = match admit(&app, place, &method, &asked, &mut presented).await {
         Ok(admitted) => {
             told.caller = Some(admitted.principal.key_id.clone());
             carry_out(&app, admitted, asked, told).await
         }
         Err(problem) => told.refused(&problem, &asked.headers),
     };
-    charged.insert_into(&mut answer.headers);
+    presented.count(&app, route, answer.status, began.elapsed());
+    presented.charged.insert_into(&mut answer.headers);
     answer
+}
+
+/// What is known of the key that a call came with, whatever becomes of the call.
+#[derive(Default)]
+struct Presented {
+    charged: Charged,
+    /// Of a good key, as the index holds it.
+    key_id: Option<String>,
+}
+
+impl Presented {
+    /// A call is a use of the key that ends as its answer says, and not as its key was found.
+    fn count(&self, app: &App, endpoint: &str, status: StatusCode, took: Duration) {
+        let Some(key_id) = self.key_id.as_deref() else {
+            return;
+        };
+        app.usage.count(&Seen {
+            key_id,
+            endpoint,
+            status: status.as_u16(),
+            took,
+            at: app.clock.now(),
+        });
+    }
 }
 
 /// What is asked for, by whom and from where.
@@ -202,7 +232,7 @@ async fn carry_out(app: &Arc<App>, admitted: Admitted, asked: Asked, told: Told)
             client_ip,
         } = admitted;
         let outcome = once(&management.management, &principal, &presented, &call, &asked).await;
-        told.audit(&call, client_ip, &outcome);
+        told.audit(&call, client_ip, &outcome).await;
         match outcome {
             Ok(done) => told.done(done),
             Err(problem) => told.refused(&problem, &headers),
@@ -218,7 +248,7 @@ async fn admit(
     place: Place,
     method: &Method,
     asked: &Asked,
-    charged: &mut Charged,
+    known: &mut Presented,
 ) -> Result<Admitted, Problem> {
     let peer = asked.caller.peer.ip().to_canonical();
     if !app.management.https.allows(peer, &asked.headers) {
@@ -251,8 +281,9 @@ async fn admit(
         traceparent: identity::traceparent(&asked.headers),
     };
     let decided = decide(app, &loaded, &question, sender, Instant::now()).await;
-    *charged = decided.charged;
+    known.charged = decided.charged;
     let good = decided.verdict.map_err(principal::refused)?;
+    known.key_id = Some(good.id.to_owned());
     let principal = Principal::of_key(&good).ok_or(Problem::InsufficientScope)?;
     Ok(Admitted {
         call,
@@ -360,7 +391,8 @@ impl From<Trouble> for Problem {
             Trouble::UnknownKey => Self::NotFound,
             Trouble::NotAllowed => Self::BroaderThanMaker,
             Trouble::Changed => Self::PreconditionFailed,
-            Trouble::DeadKey => Self::KeyExpired,
+            Trouble::KeyRevoked => Self::KeyRevoked,
+            Trouble::KeyExpired => Self::KeyExpired,
             Trouble::BadRecord => Self::KeyDefective,
             Trouble::NoOverlap => Self::NoOverlap,
             Trouble::Store => Self::StoreUnavailable,

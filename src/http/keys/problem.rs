@@ -246,6 +246,12 @@ impl Problem {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        catalogue::Trouble,
+        core::change::ChangeError,
+        envelope::EnvelopeError,
+        store::{StoreError, commit::CommitError},
+    };
 
     #[test]
     fn every_code_is_a_word_and_every_problem_has_a_sentence() {
@@ -254,6 +260,35 @@ mod tests {
             assert!(code.bytes().all(|b| b.is_ascii_lowercase() || b == b'_'), "{code}");
             assert!(!problem.title().is_empty());
             assert!(problem.status().is_client_error() || problem.status().is_server_error());
+        }
+    }
+
+    #[test]
+    fn a_change_that_fails_has_the_same_word_in_an_answer_and_in_the_audit_log_of_a_command() {
+        let changes = [
+            ChangeError::UnknownKey,
+            ChangeError::IdTaken,
+            ChangeError::Revoked,
+            ChangeError::Expired,
+            ChangeError::Changed,
+            ChangeError::NotAllowed,
+            ChangeError::BadRecord,
+            ChangeError::TooManySecrets,
+            ChangeError::ImportRefused(1),
+            ChangeError::Overtaken,
+        ]
+        .map(CommitError::Change);
+        let others = [
+            StoreError::Unreachable.into(),
+            StoreError::TooLarge.into(),
+            EnvelopeError::WrongSecret.into(),
+            CommitError::ConditionsIgnored,
+            CommitError::Unknown,
+            CommitError::Contended,
+        ];
+        for error in changes.into_iter().chain(others) {
+            let word = error.word();
+            assert_eq!(Problem::from(Trouble::from(error)).code(), word);
         }
     }
 

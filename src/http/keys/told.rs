@@ -5,7 +5,10 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 use hyper::{HeaderMap, Method, StatusCode};
 
 use super::{App, Done, answer::Answer, problem::Problem, route::Call, usage};
-use crate::usage::AuditEntry;
+use crate::{
+    core::id,
+    usage::{AuditEntry, NO_ID},
+};
 
 /// A call, as far as it is told about.
 pub struct Told {
@@ -27,14 +30,14 @@ impl Told {
 
     /// One entry for each change and each attempt at one by somebody who may manage keys. An answer that was only given
     /// again changed nothing.
-    pub fn audit(&self, call: &Call, peer: IpAddr, outcome: &Result<Done, Problem>) {
+    pub async fn audit(&self, call: &Call, peer: IpAddr, outcome: &Result<Done, Problem>) {
         let Some((what, in_path)) = usage::action(call) else {
             return;
         };
         let (key_id, result) = match outcome {
             Ok(Done { target: None, .. }) => return,
             Ok(done) => (done.target.as_deref(), "ok"),
-            Err(problem) => (in_path, problem.code()),
+            Err(problem) => (self.named(in_path).await, problem.code()),
         };
         self.app.usage.audit(&AuditEntry {
             who: format!("key:{}", self.caller.as_deref().unwrap_or_default()),
@@ -45,6 +48,14 @@ impl Told {
             result: result.to_owned(),
             request_id: Some(self.request_id.clone()),
         });
+    }
+
+    /// What stands in a path may be anything, such as a secret of another system. It is written down when it has the form
+    /// of our own ids or when a key has it.
+    async fn named<'p>(&self, in_path: Option<&'p str>) -> Option<&'p str> {
+        let id = in_path?;
+        let is_an_id = id::is_key_id(id) || self.app.management.catalogue.knows(id).await;
+        Some(if is_an_id { id } else { NO_ID })
     }
 
     pub fn done(&self, done: Done) -> Answer {

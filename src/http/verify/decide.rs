@@ -162,7 +162,9 @@ fn told<'a, 'r>(
 ) -> Decided<'a> {
     let took = began.elapsed();
     tell(&app.telemetry, question, at, caller, &decided.verdict, took);
-    if let Some(key_id) = whose(loaded, question, &decided.verdict, at.now) {
+    // A management call is counted when its own answer is known.
+    let is_over = !matches!(question.route, Route::Management) || decided.verdict.is_err();
+    if let Some(key_id) = whose(loaded, question, &decided.verdict, at.now).filter(|_| is_over) {
         app.usage.count(&Seen {
             key_id,
             endpoint: question.endpoint.unwrap_or(question.route.path()),

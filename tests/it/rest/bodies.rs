@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{KEYS, call, call_with, made, path_of, refused, send, started};
+use super::{KEYS, call, call_with, made, path_of, refused, send, started, text};
 use crate::support::documents::secret_of;
 
 #[test]
@@ -237,4 +237,65 @@ fn an_empty_change_changes_nothing() {
     let before = call(&service, "key_ann", "GET", &path_of(&key), None);
     let after = call(&service, "key_ann", "PATCH", &path_of(&key), Some(&json!({})));
     assert_eq!((after.status, after.header("etag")), (200, before.header("etag")));
+}
+
+#[test]
+fn a_secret_in_a_text_about_a_key_is_refused_and_not_stored() {
+    let service = started();
+    let key = made(&service, "key_admin", &json!({"name": "n"}));
+    let secret = text(&key["key"]);
+    let escaped = format!(
+        r#"{{"name":"n","metadata":{{"a":"{}\u005f{}"}}}}"#,
+        &secret[..7],
+        &secret[8..]
+    );
+    let bodies = [
+        json!({"name": format!("for {secret}!")}).to_string(),
+        json!({"name": "n", "metadata": {"env": {"KEYS": ["x", format!("KEY={secret}")]}}}).to_string(),
+        json!({"name": "n", "metadata": {secret: 1}}).to_string(),
+        json!({"name": "n", "user_id": secret}).to_string(),
+        json!({"name": "n", "scopes": [secret]}).to_string(),
+        escaped,
+    ];
+    let credential = secret_of("key_admin");
+    let headers = [("X-API-Key", credential.as_str()), ("Content-Type", "application/json")];
+    let before = std::fs::read_to_string(service.settings().document()).expect("a document");
+    for (number, body) in bodies.iter().enumerate() {
+        for (method, path) in [("POST", KEYS.to_owned()), ("PATCH", path_of(&key))] {
+            if method == "PATCH" && body.contains("user_id") {
+                continue;
+            }
+            let answer = send(&service, method, &path, &headers, body.as_bytes());
+            refused(&answer, 422, "invalid_request");
+            assert!(!answer.text().contains(secret));
+            let detail = answer.json()["detail"].clone();
+            assert!(
+                text(&detail).contains("must not contain the secret of a key"),
+                "{number}: {detail}"
+            );
+        }
+    }
+    let almost = &secret[..secret.len() - 1];
+    made(
+        &service,
+        "key_admin",
+        &json!({"name": almost, "metadata": {"a": almost}}),
+    );
+    let id = text(&key["key_id"]);
+    for arguments in [
+        &["create", "--name", secret][..],
+        &["create", "--name", "n", "--metadata", &json!({"a": secret}).to_string()],
+        &["update", id, "--name", secret],
+        &["revoke", id, "--reason", &format!("leaked: {secret}")],
+    ] {
+        let output = service.cli(arguments);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{said}");
+        assert!(
+            said.contains("must not contain the secret of a key") && !said.contains(secret),
+            "{said}"
+        );
+    }
+    let after = std::fs::read_to_string(service.settings().document()).expect("a document");
+    assert!(!after.contains(secret) && before.len() < after.len());
 }

@@ -166,3 +166,57 @@ fn a_secret_with_a_prefix_of_ones_own_in_the_wrong_place_is_written_down_nowhere
     let log: String = service.log_lines().into_iter().collect();
     assert!([audit, usage, log].iter().all(|written| !written.contains(secret)));
 }
+
+#[test]
+fn a_management_call_counts_as_it_was_answered_and_not_as_its_key_was() {
+    let service = started();
+    let statuses = [
+        call(&service, "key_ann", "GET", KEYS, None),
+        call(&service, "key_ann", "GET", &format!("{KEYS}/none"), None),
+        call(&service, "key_ann", "POST", KEYS, Some(&json!({}))),
+        call(&service, "key_plain", "GET", KEYS, None),
+        send(&service, "GET", KEYS, &[("X-API-Key", &secret_of("key_expired"))], b""),
+    ]
+    .map(|answer| answer.status);
+    assert_eq!(statuses, [200, 404, 422, 403, 401]);
+    let usage_of = |id: &str| call(&service, "key_admin", "GET", &format!("{KEYS}/{id}/usage"), None).json();
+    for (id, requests, error_rate, was_good) in [
+        ("key_ann", 3, 0.6667, true),
+        ("key_plain", 1, 1.0, false),
+        ("key_expired", 1, 1.0, false),
+    ] {
+        eventually("the calls are counted", || usage_of(id)["total_requests"] == requests);
+        let usage = usage_of(id);
+        assert_eq!(usage["error_rate"], error_rate, "{id}");
+        assert_eq!(usage["last_used_at"].is_string(), was_good, "{id}");
+    }
+}
+
+#[test]
+fn what_is_no_id_is_not_written_down_and_what_somebody_has_is() {
+    let service = started();
+    let of_ours = "key_0001vDmoxAgLBqEcDYf";
+    let table = [
+        ("ghp_16C7e42F292c6912E7710c838347Ae178B4a", "***"),
+        ("key_ghp16C7e42F292c6912E7710c838347Ae178B4a", "***"),
+        ("sk-proj-%2Fabc", "***"),
+        (of_ours, of_ours),
+        ("key_bob", "key_bob"),
+    ];
+    for (path, _) in table {
+        let answer = call(&service, "key_ann", "DELETE", &format!("{KEYS}/{path}"), None);
+        refused(&answer, 404, "not_found");
+    }
+    let removed = service.cli(&["delete", table[0].0, "--yes"]);
+    assert_eq!(removed.status.code(), Some(1));
+    let page = || call(&service, "key_admin", "GET", AUDIT, None).json();
+    let written = |page: &Value| page["entries"].as_array().map_or(0, Vec::len);
+    eventually("all is written", || written(&page()) == table.len() + 1);
+    let page = page();
+    let ids = page["entries"].as_array().expect("a list").iter().rev();
+    let ids: Vec<_> = ids.map(|entry| text(&entry["key_id"])).collect();
+    let expected: Vec<_> = table.iter().map(|(_, written)| *written).chain(["***"]).collect();
+    assert_eq!(ids, expected);
+    let log = service.log_lines().concat();
+    assert!(!log.contains("16C7e42F"), "{log}");
+}

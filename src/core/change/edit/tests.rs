@@ -214,12 +214,18 @@ fn only_so_many_secrets_are_good_at_once() {
 #[test]
 fn a_dead_or_defective_key_is_not_rotated() {
     let with = |members: &str| changed(&key(members), &rotation("new", None, NOW));
-    for dead in [
-        r#","revoked_at":"2020-01-01""#,
-        r#","is_active":false"#,
-        r#","expires_at":"2024-01-20T10:30:00Z""#,
+    let (revoked, expired) = (ChangeError::Revoked, ChangeError::Expired);
+    for (dead, reason) in [
+        (r#","revoked_at":"2020-01-01""#, revoked),
+        (r#","is_active":false"#, revoked),
+        (r#","expires_at":"2024-01-20T10:30:00Z""#, expired),
+        (r#","is_active":false,"expires_at":"2024-01-20T10:30:00Z""#, expired),
+        (
+            r#","revoked_at":"2020-01-01","expires_at":"2024-01-20T10:30:00Z""#,
+            revoked,
+        ),
     ] {
-        assert_eq!(with(dead), Err(ChangeError::DeadKey), "{dead}");
+        assert_eq!(with(dead), Err(reason), "{dead}");
     }
     assert!(with(r#","expires_at":"2024-01-20T10:30:01Z""#).is_ok());
     for bad in [r#","expires_at":"soon""#, r#","name":7"#, r#","is_active":"yes""#] {
@@ -305,7 +311,7 @@ fn a_revocation_is_taken_back_whole_and_only_once() {
 #[test]
 fn an_expired_key_cannot_be_reactivated_before_its_end_is_moved() {
     let retired = key(r#","expires_at":"2024-01-20T10:30:00Z","is_active":false"#);
-    assert_eq!(changed(&retired, &reactivation()), Err(ChangeError::DeadKey));
+    assert_eq!(changed(&retired, &reactivation()), Err(ChangeError::Expired));
     let later = Patch {
         expires_at: Edit::Set(in_seconds(60)),
         ..Patch::default()
