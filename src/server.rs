@@ -280,6 +280,7 @@ fn wire(config: &Config, store: Store, limits: Limits, telemetry: &Telemetry) ->
         proxies: config.trusted_proxies.clone(),
         authz_query_key: config.authz_query_key,
         management,
+        described: config.management.api_docs,
         draining: AtomicBool::new(false),
     };
     Ok((loader, Arc::new(app)))

@@ -1,12 +1,14 @@
-//! How the routes below `/api/` may be called: from which web pages, and over which connections.
+//! How the routes below `/api/` may be called: from which web pages, over which connections, and by which description.
 
-use super::{ConfigError, Values};
+use super::{ConfigError, Values, parse};
 
 /// How the routes below `/api/` may be called.
 #[derive(Clone, Debug)]
 pub struct ManagementConfig {
     pub cors_origins: Origins,
     pub allow_plain_http: bool,
+    /// Whether all routes are described at `/openapi.json`, `/docs` and `/redoc`.
+    pub api_docs: bool,
 }
 
 /// The web pages that may call them.
@@ -24,6 +26,9 @@ impl ManagementConfig {
         Ok(Self {
             cors_origins: values.read("CORS_ORIGINS", origins, forms)?.unwrap_or(Origins::None),
             allow_plain_http: values.boolean("ALLOW_PLAIN_HTTP")?,
+            api_docs: values
+                .read("API_DOCS", parse::boolean, "true or false")?
+                .unwrap_or(true),
         })
     }
 }

@@ -112,6 +112,11 @@ pub const SETTINGS: &[Setting] = &[
         "key management over plain HTTP from other hosts, too",
     ),
     setting(
+        "API_DOCS",
+        "true",
+        "the description of all routes at /openapi.json, /docs and /redoc",
+    ),
+    setting(
         "REFRESH_URL",
         DEFAULT_REFRESH_URL,
         "what the command line calls after a change",

@@ -193,7 +193,7 @@ pub(super) fn json_of<T: serde::Serialize + ?Sized>(value: &T) -> Box<RawValue> 
 }
 
 /// A record as it is written: without the white space between its tokens.
-pub(super) fn compact(raw: &RawValue) -> Vec<u8> {
+pub fn compact(raw: &RawValue) -> Vec<u8> {
     let mut json = Vec::with_capacity(raw.get().len());
     push_compact(&mut json, raw);
     json

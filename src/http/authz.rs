@@ -148,6 +148,19 @@ fn query(head: &Parts) -> &str {
     head.uri.query().unwrap_or_default()
 }
 
+/// Every refusal as it is sent, to any proxy and to nginx: for whoever describes them.
+pub fn every_refusal() -> Vec<Response<Bytes>> {
+    let refused = (Malformed::ALL.into_iter().map(Refused::Query))
+        .chain(NoCredential::ALL.map(Refused::NoCredential))
+        .chain(KeyRefusal::ALL.map(Refused::Key))
+        .chain([Refused::NotLoaded, Refused::Busy]);
+    let answers = refused.flat_map(|refused| {
+        [Profile::Any, Profile::Nginx]
+            .map(|profile| refused.answered(Charged::default(), profile, Version::HTTP_11, HeaderMap::new()))
+    });
+    answers.collect()
+}
+
 impl Refused {
     /// The code in the body and in the log.
     const fn word(self) -> &'static str {
@@ -211,15 +224,15 @@ impl Refused {
         Reply::json_of(self.status(), &body)
     }
 
-    fn answered(
+    fn answered<B: From<Bytes>>(
         self,
         charged: Charged,
         profile: Profile,
         version: Version,
         headers: HeaderMap,
-    ) -> Response<Full<Bytes>> {
+    ) -> Response<B> {
         let reply = charged.tell(self.reply());
-        let mut response: Response<Full<Bytes>> = reply.into_response_with(version, headers);
+        let mut response: Response<B> = reply.into_response_with(version, headers);
         let status = self.status();
         *response.status_mut() = status;
         if let Some(challenge) = self.challenge() {

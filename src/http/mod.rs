@@ -13,6 +13,7 @@ pub mod keys;
 pub mod limits;
 pub mod listen;
 pub mod local;
+pub mod openapi;
 pub mod proxies;
 pub mod refresh;
 pub mod reply;
@@ -65,6 +66,8 @@ pub struct App {
     /// Whether `/authz` takes a key from a query.
     pub authz_query_key: bool,
     pub management: Management,
+    /// Whether the routes are described at `/openapi.json`, `/docs` and `/redoc`.
+    pub described: bool,
     /// Set once the service is to stop.
     pub draining: AtomicBool,
 }

@@ -32,6 +32,31 @@ pub enum Refusal {
     Body(Unread),
 }
 
+impl Refusal {
+    /// One of each, for whoever describes them.
+    pub fn all() -> Vec<Self> {
+        let of_keys = verify::Refusal::ALL.into_iter();
+        let others = [
+            Self::NoCredential,
+            Self::NotLoaded,
+            Self::Busy,
+            Self::NotLocal,
+            Self::NotFound,
+            Self::MethodNotAllowed { allow: "POST" },
+            Self::BadHost,
+            Self::BadTransferEncoding,
+            Self::Body(Unread::TooLarge),
+            Self::Body(Unread::TooSlow),
+            Self::Body(Unread::Broken),
+        ];
+        of_keys
+            .flat_map(|refusal| [Self::Key(refusal), Self::Credential(refusal)])
+            .chain(Malformed::ALL.map(Self::Malformed))
+            .chain(others)
+            .collect()
+    }
+}
+
 /// Whole seconds for `Retry-After`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Wait(u64);
@@ -235,31 +260,9 @@ mod tests {
 
     use super::*;
 
-    fn every_refusal() -> Vec<Refusal> {
-        let of_keys = verify::Refusal::ALL.into_iter();
-        let others = [
-            Refusal::NoCredential,
-            Refusal::NotLoaded,
-            Refusal::Busy,
-            Refusal::NotLocal,
-            Refusal::NotFound,
-            Refusal::MethodNotAllowed { allow: "POST" },
-            Refusal::BadHost,
-            Refusal::BadTransferEncoding,
-            Refusal::Body(Unread::TooLarge),
-            Refusal::Body(Unread::TooSlow),
-            Refusal::Body(Unread::Broken),
-        ];
-        of_keys
-            .flat_map(|refusal| [Refusal::Key(refusal), Refusal::Credential(refusal)])
-            .chain(Malformed::ALL.map(Refusal::Malformed))
-            .chain(others)
-            .collect()
-    }
-
     #[test]
     fn every_fixed_body_is_a_json_object() {
-        for refusal in every_refusal() {
+        for refusal in Refusal::all() {
             let reply = Reply::from(refusal);
             let body: Value = serde_json::from_slice(&reply.body).unwrap();
             assert!(body.is_object(), "{refusal:?}");

@@ -15,6 +15,7 @@ use super::{
     health,
     keys::{self, Asked, route::Place},
     local::Caller,
+    openapi::{self, Served},
     refresh,
     reply::{Refusal, Reply},
 };
@@ -25,18 +26,40 @@ type Answering = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
 
 /// The public listener. Where an admin listener serves `/refresh`, there is none here.
 pub fn public(app: &Arc<App>, with_refresh: bool) -> Routes {
+    composed(
+        app,
+        Served {
+            verify: true,
+            refresh: with_refresh,
+            accounts: false,
+        },
+    )
+}
+
+pub fn admin(app: &Arc<App>) -> Routes {
+    composed(
+        app,
+        Served {
+            verify: false,
+            refresh: true,
+            accounts: false,
+        },
+    )
+}
+
+fn composed(app: &Arc<App>, served: Served) -> Routes {
     let open = health_route(app).or(ready_route(app)).unify();
-    let own = if with_refresh {
+    let own = if served.refresh {
         open.or(refresh_route(app)).unify().boxed()
     } else {
         open.boxed()
     };
-    let own = own.map(warp::Reply::into_response);
-    erase(own.or(keys_routes(app)).unify().boxed())
-}
-
-pub fn admin(app: &Arc<App>) -> Routes {
-    public(app, true)
+    let own = own.map(warp::Reply::into_response).or(keys_routes(app)).unify().boxed();
+    erase(if app.described {
+        own.or(openapi::routes(served)).unify().boxed()
+    } else {
+        own
+    })
 }
 
 fn health_route(app: &Arc<App>) -> impl Filter<Extract = (Reply,), Error = Rejection> + Clone + use<> {

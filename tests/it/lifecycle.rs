@@ -233,6 +233,7 @@ const WRONG: &[(&str, &str)] = &[
     ("KEY_PREFIXES", "m4rk3r"),
     ("EXPIRED_AFTER", "m4rk3r"),
     ("HEALTH_OPAQUE", "m4rk3r"),
+    ("API_DOCS", "m4rk3r"),
     ("KEY_PREFIXES", "m4rk3r"),
     ("EXPIRED_AFTER", "m4rk3r"),
     ("TRUSTED_PROXIES", "m4rk3r"),

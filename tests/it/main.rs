@@ -24,6 +24,7 @@ mod logs;
 mod metrics;
 mod newcomer;
 mod nginx;
+mod openapi;
 mod policy;
 mod proxies;
 mod python;

@@ -1,6 +1,6 @@
 //! A blocking HTTP/1.1 client over one TCP connection, which can also send bytes that are no HTTP at all.
 
-use super::PATIENCE;
+use super::{PATIENCE, documented};
 use socket2::{Domain, Socket, Type};
 use std::{
     io::{self, BufRead, BufReader, Read, Write},
@@ -41,6 +41,7 @@ impl Response {
 /// A kept-alive connection. Requests may be sent by parts, pipelined, or as raw bytes.
 pub struct Connection {
     reader: BufReader<TcpStream>,
+    is_judged: bool,
 }
 
 impl Connection {
@@ -67,7 +68,14 @@ impl Connection {
         stream.set_nodelay(true)?;
         Ok(Self {
             reader: BufReader::new(stream),
+            is_judged: false,
         })
+    }
+
+    /// From now on each answer to a `request` must be one that the service's own document describes.
+    pub fn judged(mut self) -> Self {
+        self.is_judged = true;
+        self
     }
 
     pub fn local_address(&self) -> SocketAddr {
@@ -88,7 +96,13 @@ impl Connection {
     /// Sends a well-formed request and reads its answer. `Host` is added unless given, `Content-Length` always.
     pub fn request(&mut self, method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> io::Result<Response> {
         self.send(&self.format(method, path, headers, body))?;
-        self.read_response_to(method)
+        let answer = self.read_response_to(method)?;
+        if self.is_judged
+            && let Err(problem) = documented::judge(method, path, &answer)
+        {
+            panic!("/openapi.json and the service differ at {method} {path}: {problem}");
+        }
+        Ok(answer)
     }
 
     /// Any bytes at all.

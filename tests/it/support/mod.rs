@@ -5,6 +5,7 @@ pub mod backend;
 pub mod bridge;
 pub mod bunyan;
 mod captured;
+pub mod documented;
 pub mod documents;
 pub mod example;
 pub mod fault_proxy;

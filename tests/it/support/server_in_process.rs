@@ -217,6 +217,7 @@ fn config(directory: &TempDir, setup: &Setup) -> Config {
         management: ManagementConfig {
             cors_origins: Origins::None,
             allow_plain_http: false,
+            api_docs: true,
         },
         usage: UsageConfig {
             database: DatabasePlace::Off,

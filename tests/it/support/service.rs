@@ -97,17 +97,19 @@ impl Service {
         &self.settings
     }
 
-    /// A new connection to the public port.
+    /// A new connection to the public port, whose answers are held against the service's own document.
     pub fn connect(&self) -> Connection {
-        Connection::open(self.address)
+        Connection::open(self.address).judged()
     }
 
     pub fn get(&self, path: &str) -> Response {
-        http_client::get(self.address, path)
+        let answer = self.connect().get(path);
+        answer.unwrap_or_else(|e| panic!("GET {path}: {e}"))
     }
 
     pub fn post(&self, path: &str, body: &[u8]) -> Response {
-        http_client::post(self.address, path, body)
+        let answer = self.connect().post(path, body);
+        answer.unwrap_or_else(|e| panic!("POST {path}: {e}"))
     }
 
     pub fn verify(&self, secret: &str) -> (u16, Value) {
