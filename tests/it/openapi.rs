@@ -2,6 +2,7 @@
 
 mod drift;
 mod served;
+mod statuses;
 mod tools;
 
 use serde_json::Value;

@@ -234,4 +234,31 @@ mod tests {
             }
         }
     }
+
+    #[test]
+    fn no_status_is_described_twice() {
+        let text = document(Served {
+            verify: true,
+            refresh: true,
+            accounts: true,
+        });
+        let document: &RawValue = serde_json::from_str(&text).unwrap();
+        let of = |object: &RawValue, name: &str| {
+            let found = members(object).into_iter().find(|(own, _)| own == name);
+            found.map(|(_, value)| value.to_owned())
+        };
+        for (path, item) in members(&of(document, "paths").unwrap()) {
+            for (method, operation) in members(item) {
+                let responses = Some(operation).filter(|json| json.get().starts_with('{'));
+                let Some(responses) = responses.and_then(|operation| of(operation, "responses")) else {
+                    continue;
+                };
+                let mut statuses: Vec<String> = members(&responses).into_iter().map(|(status, _)| status).collect();
+                let all = statuses.len();
+                statuses.sort();
+                statuses.dedup();
+                assert_eq!(statuses.len(), all, "{method} {path}");
+            }
+        }
+    }
 }

@@ -170,7 +170,8 @@ fn can_happen(problem: &Problem, call: &Call) -> bool {
         Problem::PreconditionFailed => matches!(call, Call::Change(_)),
         Problem::KeyRevoked | Problem::NoOverlap => matches!(call, Call::Rotate(_)),
         Problem::KeyExpired => matches!(call, Call::Rotate(_) | Call::Reactivate(_)),
-        Problem::KeyDefective => changes && names_key,
+        // Revoking takes a defective record away, too.
+        Problem::KeyDefective => has_body && names_key,
         Problem::IdempotencyKeyReused | Problem::AnswerSealed => is_repeatable,
         Problem::StoreUnavailable | Problem::StoreUnfit => !matches!(call, Call::Summary | Call::Audit),
         Problem::Contended => changes,

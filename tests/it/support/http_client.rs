@@ -160,7 +160,7 @@ impl Connection {
         request
     }
 
-    fn read_response_to(&mut self, method: &str) -> io::Result<Response> {
+    pub fn read_response_to(&mut self, method: &str) -> io::Result<Response> {
         loop {
             let (status, headers) = self.read_head()?;
             if status / 100 == 1 {

@@ -51,7 +51,7 @@ function kind(schema) {
   if (own.format) words.push(`(${own.format})`);
   const range = (least, most, unit) => {
     if (least == null && most == null) return;
-    words.push(`${least == null ? '' : least}…${most == null ? '' : most}${unit}`);
+    words.push((most == null ? `from ${least}` : least == null ? `up to ${most}` : `${least} to ${most}`) + unit);
   };
   range(own.minimum, own.maximum, '');
   range(own.minLength, own.maxLength, ' characters');
