@@ -2,6 +2,7 @@
 //! lookup closure, so that nothing else knows where settings come from.
 
 mod database;
+mod gateway;
 mod keys;
 mod limits;
 mod management;
@@ -18,6 +19,7 @@ use std::{
 };
 
 pub use self::{
+    gateway::{GatewayConfig, Rate, RateLimits, RouteRate, TlsFiles},
     keys::key_prefixes,
     limits::LimitConfig,
     management::{ManagementConfig, Origins},
@@ -63,6 +65,7 @@ pub struct Config {
     pub limits: LimitConfig,
     pub bridge: Option<BridgeConfig>,
     pub management: ManagementConfig,
+    pub gateway: GatewayConfig,
     pub usage: UsageConfig,
 }
 
@@ -170,6 +173,7 @@ impl Config {
             limits: LimitConfig::from_lookup(lookup)?,
             bridge: BridgeConfig::from_lookup(lookup)?,
             management: ManagementConfig::from_values(&values)?,
+            gateway: GatewayConfig::from_values(&values)?,
             usage: UsageConfig::from_lookup(lookup)?,
         })
     }
@@ -270,6 +274,15 @@ pub fn listen_address(lookup: Lookup<'_>) -> Result<SocketAddr, ConfigError> {
         )?
         .unwrap_or(DEFAULT_PORT);
     Ok(SocketAddr::new(host, port))
+}
+
+/// What the command line calls when it is not told where: by HTTPS where the service has a certificate.
+pub const fn default_refresh_url(is_secure: bool) -> &'static str {
+    if is_secure {
+        "https://localhost:8080/refresh"
+    } else {
+        DEFAULT_REFRESH_URL
+    }
 }
 
 /// The lookup, seen through the rule that an empty text is as good as none.

@@ -1,5 +1,7 @@
 //! Starts everything and stops it: the only wiring.
 
+mod limits;
+
 use std::{
     io,
     net::SocketAddr,
@@ -18,26 +20,23 @@ use tokio::{
 use crate::{
     catalogue::Catalogue,
     clock::Clock,
-    config::{Config, LimitConfig},
-    core::secret::Secret,
+    config::Config,
     envelope::Envelope,
     expiry::Expiry,
     http::{
         App, Face,
         deadlines::Deadlines,
+        gate::Gate,
         identity::RequestIds,
         imported::Imported,
         keys::{Management, https},
         listen::{self, Listener},
         routes,
         slots::Slots,
+        tls::{Tls, pair::TlsError},
         worker::{Accepted, Stage, Worker},
     },
-    limiter::{
-        Limiter, Limits,
-        guess::GuessLimit,
-        redis::{BUDGET, Redis},
-    },
+    limiter::Limits,
     loader::{LoadError, Loader, LoaderOptions, Reader, Refresher, loader},
     snapshot::SnapshotFile,
     store::{Store, StoreError},
@@ -79,6 +78,8 @@ pub enum StartError {
     },
     #[error(transparent)]
     Store(#[from] StoreError),
+    #[error(transparent)]
+    Tls(#[from] TlsError),
     #[error("the system gives no more threads: {0}")]
     Threads(io::ErrorKind),
 }
@@ -95,6 +96,13 @@ pub struct Running {
     workers: mpsc::Receiver<()>,
     bridge: Option<Bridge>,
     expiry: Option<JoinHandle<()>>,
+    certificates: Option<Certificates>,
+}
+
+/// What the public listener is secured by, and the task that looks at its files.
+struct Certificates {
+    tls: Arc<Tls>,
+    watching: JoinHandle<()>,
 }
 
 /// Serves at once, whether the store answers or not. To be called within the runtime that is to carry the accept
@@ -105,8 +113,12 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
     let admin = admin.map_err(|error| bind_error(&error, "ADMIN_LISTEN", "ADMIN_LISTEN"))?;
     let store = Store::open(&config.store).await?;
     let location = store.location();
-    let limits = start_limits(&config.limits, &telemetry).await?;
-    let (loader, app) = wire(&config, store, limits, &telemetry).map_err(no_threads)?;
+    let (limits, gate) = limits::start(&config, &telemetry).await?;
+    let (loader, app) = wire(&config, store, limits, gate, &telemetry).map_err(no_threads)?;
+    let tls = match config.gateway.tls.clone() {
+        Some(files) => Some(Tls::start(files, app.clock.clone(), telemetry.clone()).await?),
+        None => None,
+    };
     tokio::spawn(first_load(
         app.refresher.clone(),
         app.reader.clone(),
@@ -126,12 +138,14 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
     let admin_address = admin.as_ref().map(local_address).transpose()?;
     let face = Face {
         verify: true,
+        tls: tls.clone(),
         routes: routes::public(&app, admin.is_none()),
     };
     tokio::spawn(Listener::new(listener, face).accept(crew.inlets.clone(), slots, telemetry.clone(), staged.clone()));
     if let Some(admin) = admin {
         let face = Face {
             verify: false,
+            tls: None,
             routes: routes::admin(&app),
         };
         let slots = Slots::new(ADMIN_CONNECTIONS);
@@ -146,6 +160,7 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
         event = "startup",
         address = %address,
         admin_address = admin_address.map(tracing::field::display),
+        tls = tls.is_some(),
         store = location,
         version = env!("CARGO_PKG_VERSION"),
         "serving"
@@ -159,6 +174,10 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
         workers: crew.ended,
         bridge,
         expiry,
+        certificates: tls.map(|tls| Certificates {
+            watching: tokio::spawn(tls.clone().watch()),
+            tls,
+        }),
     })
 }
 
@@ -181,6 +200,18 @@ impl Running {
             ),
         }
         outcome
+    }
+
+    /// Whether the public listener speaks HTTPS.
+    pub const fn is_secure(&self) -> bool {
+        self.certificates.is_some()
+    }
+
+    /// Reads the certificate's files now, for a signal. The log says how it went.
+    pub async fn reload_certificates(&self) {
+        if let Some(certificates) = &self.certificates {
+            certificates.tls.reload().await;
+        }
     }
 
     /// Accepts nothing more, finishes what is in flight, and cuts what is not finished by the deadline. Tells
@@ -210,6 +241,9 @@ impl Drop for Running {
         if let Some(expiry) = &self.expiry {
             expiry.abort();
         }
+        if let Some(certificates) = &self.certificates {
+            certificates.watching.abort();
+        }
     }
 }
 
@@ -225,7 +259,13 @@ async fn expiry(config: &Config, app: &App, after: Duration) -> Result<Expiry, S
     })
 }
 
-fn wire(config: &Config, store: Store, limits: Limits, telemetry: &Telemetry) -> io::Result<(Loader, Arc<App>)> {
+fn wire(
+    config: &Config,
+    store: Store,
+    limits: Limits,
+    gate: Gate,
+    telemetry: &Telemetry,
+) -> io::Result<(Loader, Arc<App>)> {
     let clock = Arc::new(Clock::default());
     let envelope = Envelope::new(config.store.storage_secret.as_ref());
     let snapshot = config.snapshot_path.clone().map(|path| SnapshotFile {
@@ -281,26 +321,11 @@ fn wire(config: &Config, store: Store, limits: Limits, telemetry: &Telemetry) ->
         authz_query_key: config.authz_query_key,
         management,
         described: config.management.api_docs,
+        gate,
+        slow_request: config.gateway.slow_request.unwrap_or(Duration::MAX),
         draining: AtomicBool::new(false),
     };
     Ok((loader, Arc::new(app)))
-}
-
-async fn start_limits(config: &LimitConfig, telemetry: &Telemetry) -> Result<Limits, StartError> {
-    let guesses = config.guess_limit.map(|limit| GuessLimit::new(limit.get()));
-    let keys = match &config.redis_url {
-        None => Limiter::local(telemetry.metrics.clone()),
-        Some(url) => Limiter::shared(start_redis(url, telemetry).await?, telemetry.metrics.clone()),
-    };
-    Ok(Limits { keys, guesses })
-}
-
-async fn start_redis(url: &Secret, telemetry: &Telemetry) -> Result<Redis, StartError> {
-    let redis = Redis::start(url, BUDGET, telemetry.clone()).await;
-    redis.map_err(|_| StartError::Address {
-        variable: "REDIS_URL",
-        problem: "is no URL of Redis",
-    })
 }
 
 fn fill(bytes: &mut [u8]) -> bool {

@@ -19,7 +19,7 @@ use super::{
     trail::Trail,
 };
 use crate::{
-    config::{DEFAULT_REFRESH_URL, SETTINGS},
+    config::{SETTINGS, default_refresh_url},
     core::id,
 };
 
@@ -228,8 +228,15 @@ impl Settings {
 
     /// The URL to call after a change, and by `refresh`.
     pub fn refresh_url(&self) -> Result<Url, Failure> {
-        let text = self.get("REFRESH_URL");
-        Url::parse(text.as_deref().unwrap_or(DEFAULT_REFRESH_URL)).ok_or_else(|| self.wrong_refresh_url())
+        let (text, certificate) = (self.get("REFRESH_URL"), self.own_certificate());
+        let text = text.as_deref().unwrap_or(default_refresh_url(certificate.is_some()));
+        let url = Url::parse(text).ok_or_else(|| self.wrong_refresh_url())?;
+        Ok(url.trusting(certificate))
+    }
+
+    /// The file of the certificate that the service beside this command shows.
+    pub fn own_certificate(&self) -> Option<PathBuf> {
+        self.get("SSL_CERTFILE").map(PathBuf::from)
     }
 
     fn wrong_refresh_url(&self) -> Failure {

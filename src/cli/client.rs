@@ -1,6 +1,6 @@
 //! Calls the running service over HTTP: one request, five seconds, one JSON answer.
 
-use std::{fmt, time::Duration};
+use std::{fmt, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -15,6 +15,8 @@ use hyper_util::{
 };
 use serde_json::Value;
 
+use super::trust;
+
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// More than the service ever answers.
@@ -22,7 +24,11 @@ const MAX_ANSWER_BYTES: usize = 1 << 20;
 
 /// An `http` or `https` URL without credentials, fit to be shown.
 #[derive(Clone, Debug)]
-pub struct Url(Uri);
+pub struct Url {
+    uri: Uri,
+    /// The file of a certificate that is good there, whoever vouches for it.
+    certificate: Option<PathBuf>,
+}
 
 impl Url {
     pub fn parse(text: &str) -> Option<Self> {
@@ -31,29 +37,37 @@ impl Url {
         let plain_host = uri
             .authority()
             .is_some_and(|authority| !authority.host().is_empty() && !authority.as_str().contains('@'));
-        (known_scheme && plain_host).then_some(Self(uri))
+        (known_scheme && plain_host).then_some(Self { uri, certificate: None })
+    }
+
+    #[must_use]
+    pub fn trusting(self, certificate: Option<PathBuf>) -> Self {
+        Self { certificate, ..self }
     }
 
     /// The same service's route beside this one: `/auth/refresh` becomes `/auth/verify`.
     pub fn beside(&self, route: &str) -> Self {
-        let directory = self.0.path().strip_suffix("/refresh").unwrap_or_default();
+        let directory = self.uri.path().strip_suffix("/refresh").unwrap_or_default();
         self.with_path(&format!("{directory}/{route}"))
     }
 
     pub fn with_query(&self, query: &str) -> Self {
-        self.with_path(&format!("{}?{query}", self.0.path()))
+        self.with_path(&format!("{}?{query}", self.uri.path()))
     }
 
     fn with_path(&self, path_and_query: &str) -> Self {
-        let mut parts = self.0.clone().into_parts();
+        let mut parts = self.uri.clone().into_parts();
         parts.path_and_query = path_and_query.parse().ok();
-        Self(Uri::from_parts(parts).unwrap_or_else(|_| self.0.clone()))
+        Self {
+            uri: Uri::from_parts(parts).unwrap_or_else(|_| self.uri.clone()),
+            certificate: self.certificate.clone(),
+        }
     }
 }
 
 impl fmt::Display for Url {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.fmt(f)
+        self.uri.fmt(f)
     }
 }
 
@@ -98,11 +112,11 @@ pub async fn post(url: &Url, json: Bytes) -> Result<Answer, CallError> {
 
 async fn call(method: Method, url: &Url, body: Bytes) -> Result<Answer, CallError> {
     let answer = async {
-        if url.0.scheme_str() == Some("https") {
+        if url.uri.scheme_str() == Some("https") {
             // Only now: reading the system's certificates takes longer than a whole call.
+            let trust = trust::config(url.certificate.as_deref());
             let connector = HttpsConnectorBuilder::new()
-                .with_native_roots()
-                .map_err(|_| CallError::NoRootCertificates)?
+                .with_tls_config(trust.ok_or(CallError::NoRootCertificates)?)
                 .https_only()
                 .enable_http1()
                 .build();
@@ -124,7 +138,7 @@ where
     let client = Client::builder(TokioExecutor::new()).build(connector);
     let request = Request::builder()
         .method(method)
-        .uri(url.0.clone())
+        .uri(url.uri.clone())
         .header(header::USER_AGENT, concat!("heare-auth/", env!("CARGO_PKG_VERSION")))
         .header(header::CONTENT_TYPE, "application/json")
         .body(Full::new(body))

@@ -181,7 +181,7 @@ const SERVE: Page = Page {
                 "TERM, INT",
                 "finish what is in flight within 10 seconds, then end; a second INT ends at once",
             ),
-            ("HUP", "load the keys now"),
+            ("HUP", "read the certificate again and load the keys now"),
         ],
     }],
     json: None,

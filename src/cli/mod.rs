@@ -20,6 +20,7 @@ mod service;
 mod store;
 mod terms;
 mod trail;
+mod trust;
 mod update;
 mod usage;
 mod verify;

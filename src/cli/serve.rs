@@ -19,7 +19,7 @@ use super::{
     service::reachable,
 };
 use crate::{
-    config::{Config, DEFAULT_REFRESH_URL, Location},
+    config::{Config, Location, default_refresh_url},
     courtesy,
     server::{self, Options, Running},
     telemetry::{
@@ -104,11 +104,12 @@ impl Signals {
         })
     }
 
-    /// Loads the keys at each hang-up, until the service is to stop. A load that takes long delays no stop.
+    /// Reads certificate and keys again at each hang-up, until the service is to stop. A load that takes long delays no stop.
     async fn wait_for_stop(&mut self, running: &Running) {
         let reloads = async {
             while self.hang_up.recv().await.is_some() {
-                // It says in the log how it went.
+                // They say in the log how it went.
+                running.reload_certificates().await;
                 let _ = running.refresh().await;
             }
             std::future::pending::<()>().await;
@@ -123,14 +124,17 @@ impl Signals {
 
 /// Commands that work as they stand, in the way in which this program was started.
 fn next_steps(running: &Running, settings: &Settings, is_local: bool) -> String {
-    let origin = format!("http://{}", host_and_port(running.address));
+    let scheme = if running.is_secure() { "https" } else { "http" };
+    let origin = format!("{scheme}://{}", host_and_port(running.address));
     let refresh_url = match running.admin_address {
         Some(address) => format!("http://{}/refresh", host_and_port(address)),
         None => format!("{origin}/refresh"),
     };
-    let refresh_flag = match refresh_url.as_str() {
-        DEFAULT_REFRESH_URL => String::new(),
-        url => format!(" --refresh-url {url}"),
+    let default = default_refresh_url(running.is_secure());
+    let refresh_flag = if refresh_url == default {
+        String::new()
+    } else {
+        format!(" --refresh-url {refresh_url}")
     };
     let data_dir = settings.get("DATA_DIR").filter(|_| is_local);
     let variables = data_dir

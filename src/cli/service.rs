@@ -144,7 +144,10 @@ pub async fn health(mut args: Args) -> Result<ExitCode, Failure> {
     let route = if args.contains("--ready") { "ready" } else { "health" };
     let settings = args.environment()?;
     let address = reachable(config::listen_address(&|name| settings.get(name))?);
-    let url = Url::parse(&format!("http://{address}/{route}")).expect("an address and a word make a URL");
+    let certificate = settings.own_certificate();
+    let scheme = if certificate.is_some() { "https" } else { "http" };
+    let url = Url::parse(&format!("{scheme}://{address}/{route}")).expect("an address and a word make a URL");
+    let url = url.trusting(certificate);
     let answer = client::get(&url)
         .await
         .map_err(|error| Failure::Failed(error.to_string()))?;

@@ -1,6 +1,6 @@
 //! The table of all settings: name, default and meaning, as people read them.
 
-use super::{DEFAULT_DATA_DIR, DEFAULT_REFRESH_URL, DEFAULT_S3_KEY, DEFAULT_S3_REGION, database};
+use super::{DEFAULT_DATA_DIR, DEFAULT_REFRESH_URL, DEFAULT_S3_KEY, DEFAULT_S3_REGION, database, gateway};
 
 /// One line of the table of settings.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +44,8 @@ pub const SETTINGS: &[Setting] = &[
         "",
         "address and port for /refresh, which then leaves the public port",
     ),
+    gateway::SETTINGS[0],
+    gateway::SETTINGS[1],
     setting("WORKERS", "number of cores", "threads that answer requests"),
     setting("MAX_CONNECTIONS", "10000", "open connections at most"),
     setting("POLL_INTERVAL", "5s", "how often the store is asked for changes"),
@@ -91,6 +93,9 @@ pub const SETTINGS: &[Setting] = &[
         "0",
         "failed verifies a minute from one peer, beyond which they are answered 429; 0 is no limit",
     ),
+    gateway::SETTINGS[2],
+    gateway::SETTINGS[3],
+    gateway::SETTINGS[4],
     setting("LOG_LEVEL", "info", "trace, debug, info, warn or error"),
     setting(
         "PROTOCOL",

@@ -2,7 +2,7 @@
 
 pub mod chain;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -77,6 +77,17 @@ pub fn address(text: &str) -> Option<IpAddr> {
     text.parse().ok().map(|address: IpAddr| address.to_canonical())
 }
 
+/// The one whom an address stands for, where somebody is counted by it: who has an IPv6 address has all of its /64.
+pub fn holder(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
+}
+
 /// A network, or a single address. Bits behind the prefix count for nothing.
 fn network(text: &str) -> Result<IpNet, BadNetwork> {
     let (address, prefix) = match text.split_once('/') {
@@ -136,6 +147,18 @@ mod tests {
             assert_eq!(admits(&[network], address), expected, "{network} {address}");
         }
         assert!(admits(&["2001:db8::/32", "192.0.2.0/24"], "192.0.2.1"));
+    }
+
+    #[test]
+    fn the_addresses_of_one_ipv6_network_are_one_holders() {
+        for (address, counted) in [
+            ("192.0.2.1", "192.0.2.1"),
+            ("::ffff:192.0.2.1", "192.0.2.1"),
+            ("2001:db8:1:2:3:4:5:6", "2001:db8:1:2::"),
+            ("::1", "::"),
+        ] {
+            assert_eq!(holder(address.parse().unwrap()).to_string(), counted);
+        }
     }
 
     #[test]

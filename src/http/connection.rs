@@ -1,19 +1,18 @@
-//! One connection: what it is doing and since when, the stream that notices it, and the task that serves it until it
-//! ends or is told to.
+//! One connection: what it is doing and since when, and the task that serves it until it ends or is told to.
 //!
 //! All of a connection runs on its worker's one thread. The atomics below only let the compiler know that; none of
 //! them is ever contended, and a plain load and store is enough where one would expect an addition.
 
 use std::{
     future::poll_fn,
-    io::{self, IoSlice},
+    io,
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::pin,
     sync::{
         Arc, OnceLock,
         atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
     },
-    task::{Context, Poll, Waker, ready},
+    task::{Poll, Waker},
     time::Duration,
 };
 
@@ -23,17 +22,16 @@ use hyper_util::{
     server::conn::auto,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite},
     net::TcpStream,
 };
 
 use super::{
     Face, answer,
+    stream::{Stream, Wire},
+    tls::handshake,
     worker::{Stage, Worker},
 };
-
-/// The most of a refused body that is read and thrown away before the connection is closed.
-const MAX_DISCARDED: usize = 1 << 20;
 
 pub struct Connection {
     pub peer: SocketAddr,
@@ -172,6 +170,35 @@ impl Connection {
         }
     }
 
+    /// The work's outcome, or nothing when the connection is told to end before.
+    pub(super) async fn unless_told<T>(&self, work: impl Future<Output = T>) -> Option<T> {
+        let mut work = pin!(work);
+        poll_fn(|context| {
+            self.waker.get_or_init(|| context.waker().clone());
+            match work.as_mut().poll(context) {
+                Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+                Poll::Pending if self.order.load(Relaxed) != Order::Carry as u8 => Poll::Ready(None),
+                Poll::Pending => Poll::Pending,
+            }
+        })
+        .await
+    }
+
+    /// Whether nobody but the two ends can read what is said.
+    pub fn is_secure(&self) -> bool {
+        self.face.tls.is_some()
+    }
+
+    /// All that was to be said is said.
+    pub(super) fn has_parted(&self) {
+        self.enter(State::Parting);
+    }
+
+    /// Whether the rest of what the peer sends is to be read before the connection is closed.
+    pub(super) fn parts_gently(&self) -> bool {
+        self.gentle.load(Relaxed)
+    }
+
     fn enter(&self, state: State) {
         self.state.store(state as u8, Relaxed);
         self.since.store(self.worker.sweep(), Relaxed);
@@ -183,7 +210,7 @@ impl Connection {
 
     /// What was read while no request is open is the begin of one. (The begin of a pipelined request that came together
     /// with the one before it goes unnoticed; such a connection ends as an idle one does.)
-    fn has_read(&self, bytes: &[u8]) {
+    pub(super) fn has_read(&self, bytes: &[u8]) {
         if self.open.load(Relaxed) > 0 {
             return;
         }
@@ -198,7 +225,7 @@ impl Connection {
         }
     }
 
-    fn has_written(&self, outcome: &Poll<io::Result<usize>>) {
+    pub(super) fn has_written(&self, outcome: &Poll<io::Result<usize>>) {
         let blocked = self.blocked.load(Relaxed);
         match outcome {
             Poll::Pending if blocked == 0 => self.blocked.store(self.worker.sweep().wrapping_add(1), Relaxed),
@@ -219,13 +246,28 @@ impl Drop for OpenRequest<'_> {
 }
 
 /// Serves the connection until it ends by itself or by order.
-pub async fn serve(connection: Arc<Connection>, stream: TcpStream, builder: Arc<auto::Builder<TokioExecutor>>) {
-    let io = TokioIo::new(Stream {
-        tcp: stream,
-        connection: connection.clone(),
-        shut: false,
-        discarded: 0,
-    });
+pub async fn serve(connection: Arc<Connection>, tcp: TcpStream, builder: Arc<auto::Builder<TokioExecutor>>) {
+    let wire = Wire::new(tcp, connection.clone());
+    match connection.face.tls.clone() {
+        None => converse(connection, wire, builder).await,
+        // Apart, so that a connection without TLS does not carry the room for it.
+        Some(tls) => {
+            Box::pin(async move {
+                if let Some(secured) = handshake::shake_hands(&tls, &connection, wire).await {
+                    converse(connection, secured, builder).await;
+                }
+            })
+            .await;
+        }
+    }
+}
+
+/// Speaks HTTP over what carries the plain text.
+async fn converse<IO>(connection: Arc<Connection>, io: IO, builder: Arc<auto::Builder<TokioExecutor>>)
+where
+    IO: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+{
+    let io = TokioIo::new(Stream::new(io, connection.clone()));
     let service = {
         let connection = connection.clone();
         service_fn(move |request| answer(connection.clone(), request))
@@ -250,87 +292,4 @@ pub async fn serve(connection: Arc<Connection>, stream: TcpStream, builder: Arc<
         }
     })
     .await;
-}
-
-/// The TCP stream, noticing for the sweep what passes through it.
-struct Stream {
-    tcp: TcpStream,
-    connection: Arc<Connection>,
-    shut: bool,
-    discarded: usize,
-}
-
-impl Stream {
-    fn inner(&mut self) -> Pin<&mut TcpStream> {
-        Pin::new(&mut self.tcp)
-    }
-
-    /// Reads until the peer closes too, so that it has read the answer before its system hears of a reset.
-    fn poll_discard(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let mut scratch = [0; 4096];
-        while self.discarded < MAX_DISCARDED {
-            let mut rest = ReadBuf::new(&mut scratch);
-            ready!(self.inner().poll_read(context, &mut rest))?;
-            if rest.filled().is_empty() {
-                break;
-            }
-            self.discarded += rest.filled().len();
-        }
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncRead for Stream {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let before = buffer.filled().len();
-        let outcome = self.inner().poll_read(context, buffer);
-        let read = &buffer.filled()[before..];
-        if !read.is_empty() {
-            self.connection.has_read(read);
-        }
-        outcome
-    }
-}
-
-impl AsyncWrite for Stream {
-    fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
-        let outcome = self.inner().poll_write(context, bytes);
-        self.connection.has_written(&outcome);
-        outcome
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-        pieces: &[IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let outcome = self.inner().poll_write_vectored(context, pieces);
-        self.connection.has_written(&outcome);
-        outcome
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.tcp.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.inner().poll_flush(context)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.shut {
-            ready!(self.inner().poll_shutdown(context))?;
-            self.shut = true;
-            self.connection.enter(State::Parting);
-        }
-        if self.connection.gentle.load(Relaxed) {
-            self.poll_discard(context)
-        } else {
-            Poll::Ready(Ok(()))
-        }
-    }
 }

@@ -122,7 +122,7 @@ impl Charged {
 impl LimitHeaders {
     /// The three older headers know one window only: the one that matters most now. Their reset is a time in seconds
     /// since 1970; the reset of the newer ones is in seconds from now.
-    fn of(limits: &[Limit<'_>], decision: &Decision, wall_ms: i64) -> Self {
+    pub fn of(limits: &[Limit<'_>], decision: &Decision, wall_ms: i64) -> Self {
         let tightest = decision
             .standings()
             .get(decision.tightest())

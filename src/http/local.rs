@@ -12,6 +12,8 @@ use hyper::{
 #[derive(Clone, Debug)]
 pub struct Caller {
     pub peer: SocketAddr,
+    /// Whether the connection is secured by TLS of our own.
+    pub secure: bool,
     pub version: Version,
     /// The host in the request's target: `:authority` of HTTP/2, or of an absolute target.
     pub authority: Option<Authority>,
@@ -151,6 +153,7 @@ mod tests {
     fn caller(peer: &str, version: Version, authority: Option<&str>) -> Caller {
         Caller {
             peer: peer.parse().unwrap(),
+            secure: false,
             version,
             authority: authority.map(|text| text.parse().unwrap()),
             request_id: String::new(),

@@ -6,6 +6,7 @@ pub mod body;
 pub mod connection;
 pub mod cors;
 pub mod deadlines;
+pub mod gate;
 pub mod health;
 pub mod identity;
 pub mod imported;
@@ -14,13 +15,17 @@ pub mod limits;
 pub mod listen;
 pub mod local;
 pub mod openapi;
+pub mod patterns;
 pub mod proxies;
 pub mod refresh;
 pub mod reply;
 pub mod routes;
 pub mod screen;
 pub mod slots;
+pub mod stream;
+pub mod tls;
 pub mod verify;
+pub mod watch;
 pub mod worker;
 
 use std::{
@@ -29,6 +34,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering},
     },
+    time::Duration,
 };
 
 use bytes::Bytes;
@@ -44,10 +50,13 @@ use crate::{
     usage::Usage,
 };
 use connection::Connection;
+use gate::Gate;
 use imported::Imported;
 use keys::{Management, route::Place};
 use local::Caller;
 use reply::{Refusal, Reply};
+use tls::Tls;
+use watch::Watch;
 
 /// What answering needs; one for the whole process.
 pub struct App {
@@ -68,6 +77,10 @@ pub struct App {
     pub management: Management,
     /// Whether the routes are described at `/openapi.json`, `/docs` and `/redoc`.
     pub described: bool,
+    /// How often a client may call the routes below `/api/`.
+    pub gate: Gate,
+    /// What takes this long is logged.
+    pub slow_request: Duration,
     /// Set once the service is to stop.
     pub draining: AtomicBool,
 }
@@ -87,6 +100,8 @@ impl App {
 pub struct Face {
     /// `/verify` with its kin, and `/authz`.
     pub verify: bool,
+    /// With it everything here is said by TLS.
+    pub tls: Option<Arc<Tls>>,
     pub routes: routes::Routes,
 }
 
@@ -124,7 +139,11 @@ async fn dispatch(connection: &Arc<Connection>, request: Request<Incoming>) -> R
     match form {
         Some(form) if request.method() == Method::POST => verify::answer(connection, request, form).await,
         Some(_) => refuse(connection, &request, Refusal::MethodNotAllowed { allow: "POST" }),
-        None => route(connection, request).await,
+        None => {
+            let watch = Watch::begin(connection, &request);
+            let response = route(connection, request, &watch).await;
+            watch.end(response)
+        }
     }
 }
 
@@ -143,15 +162,32 @@ async fn answer_pages(connection: &Arc<Connection>, request: Request<Incoming>) 
             expect_no_body(connection, &request);
             return cors::preflight(origins, request.headers());
         }
-        Ok(()) if Place::of(request.uri().path()).is_some() => manage(connection, request).await,
-        Ok(()) => dispatch(connection, request).await,
+        Ok(()) if connection.face.verify && verify::Form::of(request.uri().path()).is_some() => {
+            dispatch(connection, request).await
+        }
+        Ok(()) => call(connection, request).await,
     };
     cors::decorate(origins, origin.as_ref(), response.headers_mut());
     response
 }
 
+/// A call of a client, as often as it may make it.
+async fn call(connection: &Connection, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    let watch = Watch::begin(connection, &request);
+    let gate = &connection.worker.app.gate;
+    let response = match gate.admit(connection, &request, watch.route).await {
+        Err(too_often) => {
+            expect_no_body(connection, &request);
+            too_often.into_response(request.version())
+        }
+        Ok(()) if Place::of(request.uri().path()).is_some() => manage(connection, request, &watch).await,
+        Ok(()) => route(connection, request, &watch).await,
+    };
+    watch.end(response)
+}
+
 /// Key management: its calls have bodies, which arrive before they are routed.
-async fn manage(connection: &Connection, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn manage(connection: &Connection, request: Request<Incoming>, watch: &Watch<'_>) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let body = body::receive(body, connection.worker.deadlines.body).await;
     if body.is_err() {
@@ -159,23 +195,26 @@ async fn manage(connection: &Connection, request: Request<Incoming>) -> Response
     }
     let mut request = Request::from_parts(head, Empty::new());
     request.extensions_mut().insert(Arc::new(body));
-    pass_on(connection, request).await
+    pass_on(connection, request, watch).await
 }
 
 /// Every other route. None of them reads a body.
-async fn route(connection: &Connection, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn route(connection: &Connection, request: Request<Incoming>, watch: &Watch<'_>) -> Response<Full<Bytes>> {
     expect_no_body(connection, &request);
-    pass_on(connection, request.map(|_| Empty::new())).await
+    pass_on(connection, request.map(|_| Empty::new()), watch).await
 }
 
-async fn pass_on(connection: &Connection, mut request: Request<Empty<Bytes>>) -> Response<Full<Bytes>> {
+async fn pass_on(
+    connection: &Connection,
+    mut request: Request<Empty<Bytes>>,
+    watch: &Watch<'_>,
+) -> Response<Full<Bytes>> {
     let caller = Caller {
         peer: connection.peer,
+        secure: connection.is_secure(),
         version: request.version(),
         authority: request.uri().authority().cloned(),
-        request_id: identity::request_id(request.headers(), &connection.worker.request_ids)
-            .as_str()
-            .to_owned(),
+        request_id: watch.request_id.clone(),
     };
     request.extensions_mut().insert(caller);
     (connection.face.routes)(request).await

@@ -22,6 +22,8 @@ pub enum Refusal {
     Malformed(Malformed),
     NotLoaded,
     Busy,
+    /// A client has called a route too often.
+    TooManyCalls,
     NotLocal,
     NotFound,
     MethodNotAllowed {
@@ -40,6 +42,7 @@ impl Refusal {
             Self::NoCredential,
             Self::NotLoaded,
             Self::Busy,
+            Self::TooManyCalls,
             Self::NotLocal,
             Self::NotFound,
             Self::MethodNotAllowed { allow: "POST" },
@@ -192,6 +195,7 @@ impl From<Refusal> for Reply {
                 r#"{"valid":false,"error":"The key is still being checked"}"#,
             )
             .retry_after(Wait::A_SECOND),
+            Refusal::TooManyCalls => Self::fixed(StatusCode::TOO_MANY_REQUESTS, r#"{"error":"Rate limit exceeded"}"#),
             Refusal::NotLocal => Self::fixed(
                 StatusCode::FORBIDDEN,
                 r#"{"error":"Refresh endpoint only accessible from localhost","detail":{"error":"Refresh endpoint only accessible from localhost"}}"#,

@@ -20,6 +20,9 @@ use crate::{
 /// Windows that are remembered at most, each in little more than a kilobyte when it is as full as it can be.
 pub const MAX_WINDOWS: usize = 1 << 17;
 
+/// The same for clients, of whom there may be as many as there are addresses.
+pub const MAX_CLIENT_WINDOWS: usize = 1 << 15;
+
 const SHARDS: usize = 32;
 
 /// Slots looked at for one to forget.
@@ -60,6 +63,10 @@ struct Measured {
 impl Local {
     pub fn new(metrics: Arc<Metrics>) -> Self {
         Self::bounded(MAX_WINDOWS, metrics)
+    }
+
+    pub fn of_clients(metrics: Arc<Metrics>) -> Self {
+        Self::bounded(MAX_CLIENT_WINDOWS, metrics)
     }
 
     fn bounded(windows: usize, metrics: Arc<Metrics>) -> Self {

@@ -41,6 +41,16 @@ impl Limiter {
         Self::Shared { local, redis }
     }
 
+    /// Of the calls of clients, apart from keys: whoever can call from many addresses makes no key forgotten. In Redis they
+    /// are told apart by the names of their limits, which begin with a slash as no key's do.
+    pub fn of_clients(redis: Option<Redis>, metrics: Arc<Metrics>) -> Self {
+        let local = Local::of_clients(metrics);
+        match redis {
+            None => Self::Local(local),
+            Some(redis) => Self::Shared { local, redis },
+        }
+    }
+
     /// As `check`, where nobody has to be asked; `None` where the count of all instances decides.
     pub fn check_here(&self, key_id: &str, limits: &[Limit<'_>], cost: u32) -> Option<Decision> {
         match self {

@@ -51,6 +51,8 @@ const PROBE: Limit<'static> = Limit {
 /// First part of the names under which windows are kept.
 const PREFIX: &str = "heare-auth:ratelimit";
 
+/// One connection, however often it is cloned.
+#[derive(Clone)]
 pub struct Redis {
     circuit: Arc<Circuit>,
 }

@@ -5,6 +5,7 @@
 
 mod durations;
 mod interval;
+mod routed;
 mod shard;
 mod timer;
 
@@ -16,6 +17,7 @@ use std::{
 use self::{
     durations::Durations,
     interval::METRICS_DROPPED,
+    routed::Routed,
     shard::{SHARDS, Shard, mine, take_counts},
     timer::{Timer, joined},
 };
@@ -33,6 +35,7 @@ pub struct Metrics {
     refresh_rejected: AtomicU64,
     refresh_duration: Timer,
     health_requests: AtomicU64,
+    routed: Routed,
     management_done: AtomicU64,
     management_refused: AtomicU64,
     management_failed: AtomicU64,
@@ -287,7 +290,7 @@ impl Metrics {
         let [managed, unmanaged] = [taken(&self.management_done), taken(&self.management_refused)];
         let management_failed = taken(&self.management_failed);
         let rejected = taken(&self.refresh_rejected);
-        vec![
+        let mut counters = vec![
             ("verify.requests", requests),
             ("verify.success", success),
             ("verify.failed", failed),
@@ -330,22 +333,29 @@ impl Metrics {
             ("usage.dropped", taken(&self.usage_dropped)),
             ("usage.failed", taken(&self.usage_failed)),
             ("audit.dropped", taken(&self.audit_dropped)),
-        ]
+        ];
+        counters.extend(self.routed.take_counters(&durations.routed));
+        counters
     }
 
     fn gauges(&self) -> Vec<(&'static str, Option<f64>)> {
         let age = set(&self.document_age_ms).map(|millis| Duration::from_millis(millis).as_secs_f64());
         #[expect(
             clippy::cast_precision_loss,
-            reason = "a number of keys or connections is far below 2^52"
+            reason = "a number of keys, connections or seconds is far below 2^52"
         )]
-        let whole = |gauge: &AtomicU64| set(gauge).map(|value| value as f64);
+        let number = |value: Option<u64>| value.map(|value| value as f64);
+        let whole = |gauge: &AtomicU64| number(set(gauge));
         vec![
             ("keys.count", whole(&self.keys_count)),
             ("document.age_seconds", age),
             ("connections.open", whole(&self.connections_open)),
             ("ratelimit.degraded", whole(&self.ratelimit_degraded)),
             ("usage.pending", whole(&self.usage_pending)),
+            (
+                "tls.certificate_seconds_left",
+                number(self.routed.certificate_seconds_left()),
+            ),
         ]
     }
 
@@ -356,6 +366,7 @@ impl Metrics {
             authz: of_all(&self.authz),
             refresh: self.refresh_duration.take(),
             management: self.management_duration.take(),
+            routed: self.routed.duration.take(),
             startup: self.startup_duration.take(),
         }
     }
@@ -372,6 +383,7 @@ impl Default for Metrics {
             refresh_rejected: AtomicU64::new(0),
             refresh_duration: Timer::new(),
             health_requests: AtomicU64::new(0),
+            routed: Routed::new(),
             management_done: AtomicU64::new(0),
             management_refused: AtomicU64::new(0),
             management_failed: AtomicU64::new(0),

@@ -221,6 +221,14 @@ const WRONG: &[(&str, &str)] = &[
     ("PORT", "m4rk3r"),
     ("PORT", "65536"),
     ("ADMIN_LISTEN", "m4rk3r"),
+    ("SSL_CERTFILE", "/dev/null/m4rk3r"),
+    ("SSL_CERTFILE", ""),
+    ("SSL_KEYFILE", "/dev/null/m4rk3r"),
+    ("SSL_KEYFILE", ""),
+    ("RATE_LIMIT", "m4rk3r"),
+    ("RATE_LIMIT_ROUTES", "m4rk3r"),
+    ("RATE_LIMIT_ROUTES", "/api/m4rk3r=off"),
+    ("SLOW_REQUEST", "m4rk3r"),
     ("WORKERS", "m4rk3r"),
     ("WORKERS", "0"),
     ("MAX_CONNECTIONS", "m4rk3r"),
@@ -266,6 +274,10 @@ fn right_settings(variable: &str) -> Settings {
         .with("DEST_PORT", "9");
     if variable.starts_with("S3_") || variable.starts_with("AWS_") {
         settings.with("S3_BUCKET", "keys")
+    } else if variable.starts_with("SSL_") {
+        // They can be read, which is what is asked first.
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        settings.with("SSL_CERTFILE", file).with("SSL_KEYFILE", file)
     } else {
         settings
     }

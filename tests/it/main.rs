@@ -3,9 +3,11 @@
 mod support;
 
 mod authz;
+mod balancer;
 mod boot;
 mod bridge;
 mod cli;
+mod client_limits;
 mod commit;
 mod docs;
 mod examples;
@@ -30,9 +32,11 @@ mod proxies;
 mod python;
 mod rest;
 mod scan;
+mod slow;
 mod store;
 mod telemetry;
 mod tidy;
+mod tls;
 mod usage;
 mod usage_faults;
 mod writers;

@@ -13,7 +13,7 @@ const DOCUMENT: &str =
     r#"{"keys":[{"id":"key_a","secret":"sec_a","name":"A"},{"id":"key_b","secret":"sec_b","name":"B"}]}"#;
 
 /// What `drive` does, as the contract counts it.
-const COUNTED: [(&str, u64); 14] = [
+const COUNTED: [(&str, u64); 15] = [
     ("verify.requests", 17),
     ("verify.success", 7),
     ("verify.failed", 6),
@@ -25,19 +25,27 @@ const COUNTED: [(&str, u64); 14] = [
     ("refresh.failed", 1),
     ("refresh.rejected", 3),
     ("health.requests", 5),
+    ("http.status.4xx", 3),
     ("startup.success", 1),
     ("poll.changed", 1),
     ("shutdown", 1),
 ];
 /// Counted as often as it happens.
-const COUNTED_TOO: [&str; 4] = [
+const COUNTED_TOO: [&str; 9] = [
+    "http.requests",
+    "http.status.2xx",
+    "http.status.5xx",
+    "http.duration_count",
+    "http.duration_sum_us",
     "poll.unchanged",
     "poll.failed",
     "verify.duration_sum_us",
     "refresh.duration_sum_us",
 ];
 const GAUGES: [&str; 3] = ["keys.count", "document.age_seconds", "connections.open"];
-const TIMERS: [&str; 5] = [
+const TIMERS: [&str; 7] = [
+    "http.duration",
+    "http.duration_max",
     "verify.duration",
     "verify.duration_max",
     "refresh.duration",

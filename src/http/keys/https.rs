@@ -1,10 +1,8 @@
 //! Whether a call came over a connection that nobody on the way could read.
 
-use std::net::IpAddr;
-
 use hyper::{HeaderMap, header::HeaderName};
 
-use crate::core::network::chain::TrustedProxies;
+use crate::{core::network::chain::TrustedProxies, http::local::Caller};
 
 static X_FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
 
@@ -17,14 +15,15 @@ pub struct Rule {
 
 impl Rule {
     /// A key that is sent in plain text is lost already, so the call is refused and not redirected. A peer that is not
-    /// trusted can only take the permission away: who says that the caller came by plain HTTP is believed.
-    pub fn allows(&self, peer: IpAddr, headers: &HeaderMap) -> bool {
-        let peer = peer.to_canonical();
+    /// trusted can only take the permission away: who says that the caller came by plain HTTP is believed, even by TLS.
+    pub fn allows(&self, caller: &Caller, headers: &HeaderMap) -> bool {
+        let peer = caller.peer.ip().to_canonical();
+        let is_safe = caller.secure || peer.is_loopback();
         self.allow_plain
             || match caller_came_by_https(headers) {
-                Some(true) => self.proxies.is_trusted(peer) || peer.is_loopback(),
+                Some(true) => is_safe || self.proxies.is_trusted(peer),
                 Some(false) => false,
-                None => peer.is_loopback(),
+                None => is_safe,
             }
     }
 }
@@ -39,11 +38,21 @@ fn caller_came_by_https(headers: &HeaderMap) -> Option<bool> {
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
+    use hyper::{Version, header::HeaderValue};
 
     use super::*;
 
-    fn allows(peer: &str, said: &[&'static str]) -> bool {
+    fn caller(peer: &str, secure: bool) -> Caller {
+        Caller {
+            peer: (peer.parse::<std::net::IpAddr>().unwrap(), 1).into(),
+            secure,
+            version: Version::HTTP_11,
+            authority: None,
+            request_id: String::new(),
+        }
+    }
+
+    fn allows(peer: &str, secure: bool, said: &[&'static str]) -> bool {
         let mut headers = HeaderMap::new();
         for value in said {
             headers.append(&X_FORWARDED_PROTO, HeaderValue::from_static(value));
@@ -52,7 +61,7 @@ mod tests {
             allow_plain: false,
             proxies: TrustedProxies::parse("10.0.0.1").unwrap(),
         };
-        rule.allows(peer.parse().unwrap(), &headers)
+        rule.allows(&caller(peer, secure), &headers)
     }
 
     #[test]
@@ -72,7 +81,15 @@ mod tests {
             ("10.0.0.1", &["https", "http"], false),
         ];
         for (peer, said, allowed) in table {
-            assert_eq!(allows(peer, said), allowed, "{peer} {said:?}");
+            assert_eq!(allows(peer, false, said), allowed, "{peer} {said:?}");
+        }
+    }
+
+    #[test]
+    fn tls_of_our_own_is_https_unless_a_proxy_says_that_its_client_came_without() {
+        let table: [(&[&'static str], bool); 3] = [(&[], true), (&["https"], true), (&["http"], false)];
+        for (said, allowed) in table {
+            assert_eq!(allows("192.0.2.7", true, said), allowed, "{said:?}");
         }
     }
 
@@ -82,6 +99,6 @@ mod tests {
             allow_plain: true,
             proxies: TrustedProxies::default(),
         };
-        assert!(rule.allows(IpAddr::from([192, 0, 2, 7]), &HeaderMap::new()));
+        assert!(rule.allows(&caller("192.0.2.7", false), &HeaderMap::new()));
     }
 }

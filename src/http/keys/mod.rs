@@ -251,7 +251,7 @@ async fn admit(
     known: &mut Presented,
 ) -> Result<Admitted, Problem> {
     let peer = asked.caller.peer.ip().to_canonical();
-    if !app.management.https.allows(peer, &asked.headers) {
+    if !app.management.https.allows(&asked.caller, &asked.headers) {
         return Err(Problem::HttpsRequired);
     }
     let route = place.pattern();

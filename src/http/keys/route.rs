@@ -37,6 +37,17 @@ pub enum Place {
 }
 
 impl Place {
+    /// Each `pattern` there is.
+    pub const PATTERNS: [&str; 7] = [
+        "/api/v1/auth/keys",
+        "/api/v1/auth/keys/{id}",
+        "/api/v1/auth/keys/{id}/rotate",
+        "/api/v1/auth/keys/{id}/reactivate",
+        "/api/v1/auth/keys/{id}/usage",
+        "/api/v1/auth/usage/summary",
+        "/api/v1/auth/audit",
+    ];
+
     /// `None` for a path that is no route. The path is taken to the letter, but for its escapes.
     pub fn of(path: &str) -> Option<Self> {
         let rest = path.strip_prefix(ROOT)?;
@@ -181,6 +192,13 @@ mod tests {
         ];
         for (path, place) in table {
             assert_eq!(Place::of(path), place, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_pattern_is_that_of_its_own_path() {
+        for pattern in Place::PATTERNS {
+            assert_eq!(Place::of(pattern).map(|place| place.pattern()), Some(pattern));
         }
     }
 

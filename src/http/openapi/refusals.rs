@@ -133,6 +133,7 @@ impl Operation {
             Refusal::NotLoaded | Refusal::Body(_) => reads_keys,
             // In a batch that is one key's own result.
             Refusal::Busy => matches!(self, Self::Verify | Self::Validate),
+            Refusal::TooManyCalls => matches!(self, Self::Key(_)),
             Refusal::NotLocal => *self == Self::Refresh,
             // Of what is described every path is found and every method allowed.
             Refusal::NotFound | Refusal::MethodNotAllowed { .. } => false,
@@ -204,6 +205,7 @@ fn of_reply(refusal: Refusal) -> Refused {
         | Refusal::MethodNotAllowed { .. }
         | Refusal::BadHost
         | Refusal::BadTransferEncoding
+        | Refusal::TooManyCalls
         | Refusal::Body(_) => "PlainError",
     };
     let (head, body) = Reply::from(refusal)

@@ -19,6 +19,7 @@ use crate::{
     http::{
         App,
         limits::{self, Charged},
+        watch,
     },
     loader::Loaded,
     telemetry::{Telemetry, events::RequestInfo},
@@ -37,7 +38,7 @@ pub enum Route {
 }
 
 impl Route {
-    const fn path(self) -> &'static str {
+    pub const fn path(self) -> &'static str {
         match self {
             Self::Verify => "/verify",
             Self::Batch => "/verify/batch",
@@ -161,6 +162,7 @@ fn told<'a, 'r>(
     decided: Decided<'a>,
 ) -> Decided<'a> {
     let took = began.elapsed();
+    let caller = watch::noticed(app, question, status(&decided.verdict), took, caller);
     tell(&app.telemetry, question, at, caller, &decided.verdict, took);
     // A management call is counted when its own answer is known.
     let is_over = !matches!(question.route, Route::Management) || decided.verdict.is_err();

@@ -11,6 +11,7 @@ pub(super) struct Durations {
     pub(super) authz: Taken,
     pub(super) refresh: Taken,
     pub(super) management: Taken,
+    pub(super) routed: Taken,
     pub(super) startup: Taken,
 }
 
@@ -26,6 +27,8 @@ impl Durations {
             ("refresh.duration_max", self.refresh.slowest.into_iter().collect()),
             ("management.duration", self.management.sample),
             ("management.duration_max", self.management.slowest.into_iter().collect()),
+            ("http.duration", self.routed.sample),
+            ("http.duration_max", self.routed.slowest.into_iter().collect()),
             ("startup.duration", self.startup.sample),
         ]
     }

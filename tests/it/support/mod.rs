@@ -2,9 +2,11 @@
 #![allow(dead_code, reason = "every topic uses its own part of the support")]
 
 pub mod backend;
+pub mod balancer;
 pub mod bridge;
 pub mod bunyan;
 mod captured;
+pub mod certificates;
 pub mod documented;
 pub mod documents;
 pub mod example;
@@ -22,6 +24,7 @@ pub mod service;
 pub mod settings;
 pub mod sqlite;
 pub mod stored_object;
+pub mod tls_client;
 
 use std::{
     path::{Path, PathBuf},

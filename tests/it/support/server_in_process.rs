@@ -11,7 +11,8 @@ use std::{
 
 use heare_auth::{
     config::{
-        Config, DatabasePlace, LimitConfig, Location, LogLevel, ManagementConfig, Origins, StoreConfig, UsageConfig,
+        Config, DatabasePlace, GatewayConfig, LimitConfig, Location, LogLevel, ManagementConfig, Origins, StoreConfig,
+        UsageConfig,
     },
     core::network::chain::TrustedProxies,
     http::deadlines::Deadlines,
@@ -45,6 +46,7 @@ pub struct Setup {
     pub health_opaque: bool,
     pub max_connections: usize,
     pub deadlines: Deadlines,
+    pub gateway: GatewayConfig,
 }
 
 impl Default for Setup {
@@ -55,6 +57,7 @@ impl Default for Setup {
             health_opaque: false,
             max_connections: 4096,
             deadlines: Deadlines::default(),
+            gateway: GatewayConfig::default(),
         }
     }
 }
@@ -219,6 +222,7 @@ fn config(directory: &TempDir, setup: &Setup) -> Config {
             allow_plain_http: false,
             api_docs: true,
         },
+        gateway: setup.gateway.clone(),
         usage: UsageConfig {
             database: DatabasePlace::Off,
             usage_retention: Duration::from_hours(24),

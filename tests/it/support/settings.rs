@@ -26,7 +26,8 @@ pub struct Settings {
 }
 
 impl Settings {
-    /// A local file store in a temporary home, a free port on loopback, no metrics.
+    /// A local file store in a temporary home, a free port on loopback, no metrics, and no limit on how often a client may
+    /// call, as tests call often.
     pub fn file_store() -> Self {
         let home = Arc::new(tempfile::tempdir().expect("a temporary directory"));
         let settings = Self {
@@ -39,6 +40,7 @@ impl Settings {
             .with("DATA_DIR", data.to_str().expect("temporary paths are UTF-8"))
             .with("HOST", "127.0.0.1")
             .with("PORT", "0")
+            .with("RATE_LIMIT", "off")
     }
 
     pub fn with(mut self, name: &str, value: impl Into<String>) -> Self {

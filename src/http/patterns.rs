@@ -1,0 +1,91 @@
+//! Routes as the documentation writes them: for limits, which are by route, and for the log, which shows no sent path.
+
+use super::keys::route::Place;
+
+/// Every path below `/api/` that is no route.
+pub const ELSEWHERE_IN_API: &str = "/api/*";
+const ELSEWHERE: &str = "*";
+
+const ACCOUNTS: [&str; 8] = [
+    "/api/register",
+    "/api/login",
+    "/api/refresh",
+    "/api/logout",
+    "/api/profile",
+    "/api/password",
+    "/api/delete",
+    "/api/sessions",
+];
+const SESSION: &str = "/api/sessions/{id}";
+
+const OTHERS: [&str; 8] = [
+    "/health",
+    "/ready",
+    "/refresh",
+    "/.well-known/jwks.json",
+    "/oauth/introspect",
+    "/openapi.json",
+    "/docs",
+    "/redoc",
+];
+
+/// All routes that one client may call so often only.
+pub fn limited() -> impl Iterator<Item = &'static str> {
+    ACCOUNTS
+        .into_iter()
+        .chain(Place::PATTERNS)
+        .chain([SESSION, ELSEWHERE_IN_API])
+}
+
+/// The route of a path. Verifies and auth requests have words of their own.
+pub fn of(path: &str) -> &'static str {
+    let known = ACCOUNTS.into_iter().chain(OTHERS).find(|known| *known == path);
+    known.unwrap_or_else(|| {
+        if let Some(place) = Place::of(path) {
+            place.pattern()
+        } else if is_session(path) {
+            SESSION
+        } else if path.starts_with("/api/") {
+            ELSEWHERE_IN_API
+        } else {
+            ELSEWHERE
+        }
+    })
+}
+
+fn is_session(path: &str) -> bool {
+    let id = path.strip_prefix("/api/sessions/");
+    id.is_some_and(|id| !id.is_empty() && !id.contains('/'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_path_is_shown_as_its_route_and_nothing_of_it_besides() {
+        for (path, route) in [
+            ("/api/login", "/api/login"),
+            ("/api/login/", "/api/*"),
+            ("/api/sessions", "/api/sessions"),
+            ("/api/sessions/abc", "/api/sessions/{id}"),
+            ("/api/sessions/abc/def", "/api/*"),
+            ("/api/v1/auth/keys/key_1/rotate", "/api/v1/auth/keys/{id}/rotate"),
+            ("/api/v1/auth/other", "/api/*"),
+            ("/ready", "/ready"),
+            ("/secret", "*"),
+        ] {
+            assert_eq!(of(path), route, "{path}");
+        }
+    }
+
+    #[test]
+    fn every_route_below_api_is_limited_once() {
+        let all: Vec<_> = limited().collect();
+        let once: std::collections::BTreeSet<_> = all.iter().collect();
+        assert_eq!(all.len(), once.len());
+        for place in Place::PATTERNS {
+            assert!(limited().any(|route| route == of(place)), "{place}");
+        }
+    }
+}

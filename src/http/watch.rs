@@ -1,0 +1,103 @@
+//! What is told of requests: of those that are routed how many there were and how long they took, and of every one that
+//! was slow a line in the log.
+
+use std::time::{Duration, Instant};
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::{Method, Request, Response, body::Incoming};
+
+use super::{
+    App,
+    connection::Connection,
+    identity, patterns,
+    verify::{Question, Route},
+};
+use crate::telemetry::events::RequestInfo;
+
+/// A request on its way to its route.
+pub struct Watch<'a> {
+    app: &'a App,
+    began: Instant,
+    method: Method,
+    pub route: &'static str,
+    pub request_id: String,
+}
+
+impl<'a> Watch<'a> {
+    pub fn begin(connection: &'a Connection, request: &Request<Incoming>) -> Self {
+        let worker = &connection.worker;
+        let request_id = identity::request_id(request.headers(), &worker.request_ids);
+        Self {
+            app: &worker.app,
+            began: Instant::now(),
+            method: request.method().clone(),
+            route: patterns::of(request.uri().path()),
+            request_id: request_id.as_str().to_owned(),
+        }
+    }
+
+    pub fn end(self, response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+        let (status, took) = (response.status().as_u16(), self.began.elapsed());
+        self.app.telemetry.metrics.routed(status, took);
+        if took >= self.app.slow_request {
+            tell(self.app, &self.method, self.route, status, took, &self.request_id);
+        }
+        response
+    }
+}
+
+/// The caller of a verify, who is looked at here already if the verify was slow.
+pub fn noticed<'r>(
+    app: &App,
+    question: &Question<'_>,
+    status: u16,
+    took: Duration,
+    caller: impl FnOnce() -> RequestInfo<'r>,
+) -> impl FnOnce() -> RequestInfo<'r> {
+    let known = if took >= app.slow_request {
+        Err(slow_verify(app, question, status, took, caller))
+    } else {
+        Ok(caller)
+    };
+    move || known.map_or_else(|info| info, |caller| caller())
+}
+
+#[cold]
+fn slow_verify<'r>(
+    app: &App,
+    question: &Question<'_>,
+    status: u16,
+    took: Duration,
+    caller: impl FnOnce() -> RequestInfo<'r>,
+) -> RequestInfo<'r> {
+    let info = caller();
+    let method = match question.route {
+        Route::Verify | Route::Batch | Route::Validate => Method::POST,
+        Route::Authz => Method::GET,
+        // It is watched as a whole.
+        Route::Management => return info,
+    };
+    tell(
+        app,
+        &method,
+        question.route.path(),
+        status,
+        took,
+        info.request_id.as_str(),
+    );
+    info
+}
+
+fn tell(app: &App, method: &Method, route: &str, status: u16, took: Duration, request_id: &str) {
+    app.telemetry.metrics.http_slow();
+    tracing::warn!(
+        event = "slow_request",
+        method = method.as_str(),
+        route,
+        status,
+        duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+        request_id,
+        "a request took long"
+    );
+}

@@ -1,0 +1,100 @@
+//! Two instances behind one balancer, which share nothing but the store and Redis.
+
+use crate::support::{
+    balancer::Balancer,
+    certificates::{Authority, Key},
+    documents::{record, record_with, secret_of},
+    redis::Redis,
+    service::{Service, Settings, eventually},
+    tls_client::TlsClient,
+};
+use serde_json::json;
+
+const KEYS: &str = "/api/v1/auth/keys";
+
+struct Site {
+    authority: Authority,
+    balancer: Balancer,
+    instances: [Service; 2],
+    _redis: Redis,
+}
+
+impl Site {
+    fn start() -> Self {
+        let redis = Redis::start();
+        let authority = Authority::new();
+        let admin = record_with("key_admin", "scopes", json!(["admin"]));
+        let five = json!([{ "name": "minute", "limit": 5, "window_seconds": 60 }]);
+        let keys = [admin, record("key_1"), record_with("key_five", "limits", five)];
+        let settings = Settings::file_store()
+            .without("RATE_LIMIT")
+            .with("REDIS_URL", redis.url())
+            .with("DATABASE_URL", "off")
+            .with("POLL_INTERVAL", "100ms")
+            .with("TRUSTED_PROXIES", "127.0.0.1");
+        settings.write_document(&json!({ "generation": 1, "keys": keys }).to_string());
+        let instances = [settings.start(), settings.start()];
+        instances.iter().for_each(Service::wait_until_ready);
+        let pair = authority.issue("balancer", Key::P256);
+        let balancer = Balancer::in_front_of(instances.each_ref().map(Service::address), &pair);
+        Self {
+            authority,
+            balancer,
+            instances,
+            _redis: redis,
+        }
+    }
+
+    fn client(&self) -> TlsClient {
+        TlsClient::connect(self.balancer.address, &self.authority.root())
+    }
+}
+
+fn verified(client: &mut TlsClient, id: &str) -> u16 {
+    let body = json!({ "api_key": secret_of(id) }).to_string();
+    client.post("/verify", body.as_bytes()).status
+}
+
+#[test]
+fn instances_behind_a_balancer_are_one_service() {
+    let site = Site::start();
+    let mut client = site.client();
+    assert!((0..20).all(|_| verified(&mut client, "key_1") == 200));
+    for instance in &site.instances {
+        let answered = instance.events("verification_success").len();
+        assert!(answered >= 5, "{answered} of 20 were answered by one of two");
+    }
+    // A key's limit and a client's are those of all instances together.
+    let passed = (0..12).filter(|_| verified(&mut client, "key_five") == 200).count();
+    assert_eq!(passed, 5);
+    let statuses: Vec<u16> = (0..130)
+        .map(|n| {
+            // What a client claims about its address counts for nothing.
+            let forged = format!("198.51.100.{n}");
+            client.request("GET", KEYS, &[("X-Forwarded-For", &forged)], b"").status
+        })
+        .collect();
+    assert_eq!(statuses.iter().filter(|status| **status == 401).count(), 100);
+    assert_eq!(statuses.iter().filter(|status| **status == 429).count(), 30);
+    assert_eq!(client.post("/refresh", b"").status, 404);
+}
+
+#[test]
+fn a_key_made_by_one_instance_is_good_at_the_other_and_one_that_stops_is_not_missed() {
+    let site = Site::start();
+    let mut client = site.client();
+    let bearer = format!("Bearer {}", secret_of("key_admin"));
+    let headers = [("Authorization", bearer.as_str()), ("Content-Type", "application/json")];
+    let made = client.request("POST", KEYS, &headers, br#"{"name":"new","scopes":[]}"#);
+    assert_eq!(made.status, 201, "{}", made.text());
+    let secret = made.json()["key"].as_str().unwrap().to_owned();
+    let body = json!({ "api_key": secret }).to_string();
+    for instance in &site.instances {
+        eventually("it knows the key", || instance.verify(&secret).0 == 200);
+    }
+    site.instances[0].signal("TERM");
+    site.instances[0].wait_for_event("shutdown", |_| true);
+    for _ in 0..20 {
+        assert_eq!(client.post("/verify", body.as_bytes()).status, 200);
+    }
+}
