@@ -222,11 +222,10 @@ fn of_reply(refusal: Refusal) -> Refused {
 fn of_authz(response: Response<Bytes>) -> Refused {
     let (head, body) = response.into_parts();
     let json: Value = serde_json::from_slice(&body).unwrap_or_default();
-    let schema = match (json["code"].as_str(), json["detail"].is_object()) {
-        (None, _) => "Undecided",
-        (Some("rate_limited"), _) => "LimitedKey",
-        (Some(_), true) => "RefusedKey",
-        (Some(_), false) => "NotLetThrough",
+    let schema = match json["code"].as_str() {
+        Some("rate_limited") => "LimitedKey",
+        _ if json["detail"].is_object() => "RefusedKey",
+        _ => "NotLetThrough",
     };
     refused(head.status, head.headers, &body, schema)
 }
@@ -374,7 +373,7 @@ mod tests {
 
     #[test]
     fn every_refusal_is_described_somewhere() {
-        let operations = ["verify", "verifyBatch", "validateKey", "refresh"].map(Operation::of);
+        let operations = ["verify", "verifyBatch", "validateKey", "refresh", "createKey"].map(Operation::of);
         for refusal in Refusal::all() {
             let is_described = operations.iter().any(|operation| operation.can_send(refusal));
             let is_of_no_route = matches!(refusal, Refusal::NotFound | Refusal::MethodNotAllowed { .. });
