@@ -35,6 +35,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("expiry", &["core", "clock", "envelope", "loader", "store", "usage"]),
     ("limiter", &["core", "limiter", "telemetry"]),
     ("database", &["config", "durable"]),
+    (
+        "accounts",
+        &[
+            "accounts",
+            "clock",
+            "config",
+            "core",
+            "courtesy",
+            "database",
+            "telemetry",
+        ],
+    ),
     ("usage", &["core", "clock", "config", "database", "telemetry", "usage"]),
     (
         "catalogue",
