@@ -1,6 +1,7 @@
 //! Every setting: its name, its default, and the sentence that is printed when it is wrong. Read through a
 //! lookup closure, so that nothing else knows where settings come from.
 
+mod accounts;
 mod database;
 mod keys;
 mod limits;
@@ -18,6 +19,7 @@ use std::{
 };
 
 pub use self::{
+    accounts::PasswordPolicy,
     keys::key_prefixes,
     limits::LimitConfig,
     management::{ManagementConfig, Origins},
@@ -64,6 +66,7 @@ pub struct Config {
     pub bridge: Option<BridgeConfig>,
     pub management: ManagementConfig,
     pub usage: UsageConfig,
+    pub passwords: PasswordPolicy,
 }
 
 /// What CLI and server both need to reach the document.
@@ -171,6 +174,7 @@ impl Config {
             bridge: BridgeConfig::from_lookup(lookup)?,
             management: ManagementConfig::from_values(&values)?,
             usage: UsageConfig::from_lookup(lookup)?,
+            passwords: PasswordPolicy::from_values(&values)?,
         })
     }
 }

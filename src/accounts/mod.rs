@@ -1,7 +1,8 @@
-//! People's accounts: who they are, and where they are logged in.
-//!
-//! Nothing here is on the path of a verify. Every call ends within two seconds, whatever its stores do.
+//! People's accounts: who they are, how they prove it, and where they are logged in.
 
+pub mod common;
+pub mod login_name;
+pub mod password;
 pub mod users;
 
 use crate::{database::DatabaseError, redis_link::Trouble};

@@ -36,6 +36,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("redis_link", &["core"]),
     ("limiter", &["core", "limiter", "redis_link", "telemetry"]),
     ("database", &["config", "durable"]),
+    (
+        "accounts",
+        &[
+            "accounts",
+            "clock",
+            "config",
+            "core",
+            "courtesy",
+            "database",
+            "telemetry",
+        ],
+    ),
     ("usage", &["core", "clock", "config", "database", "telemetry", "usage"]),
     (
         "accounts",

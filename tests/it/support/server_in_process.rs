@@ -11,7 +11,8 @@ use std::{
 
 use heare_auth::{
     config::{
-        Config, DatabasePlace, LimitConfig, Location, LogLevel, ManagementConfig, Origins, StoreConfig, UsageConfig,
+        Config, DatabasePlace, LimitConfig, Location, LogLevel, ManagementConfig, Origins, PasswordPolicy, StoreConfig,
+        UsageConfig,
     },
     core::network::chain::TrustedProxies,
     http::deadlines::Deadlines,
@@ -222,6 +223,10 @@ fn config(directory: &TempDir, setup: &Setup) -> Config {
             database: DatabasePlace::Off,
             usage_retention: Duration::from_hours(24),
             audit_retention: Duration::from_hours(24),
+        },
+        passwords: PasswordPolicy {
+            min_length: 8,
+            composition: false,
         },
     }
 }
