@@ -8,6 +8,7 @@ mod management;
 mod parse;
 mod paths;
 mod settings;
+mod tokens;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -22,6 +23,7 @@ pub use self::{
     limits::LimitConfig,
     management::{ManagementConfig, Origins},
     settings::{SETTINGS, Setting},
+    tokens::{GivenKeys, MIN_SECRET_BYTES, PrivateKey, SigningConfig, TokenConfig, token_ttl},
 };
 use crate::core::{id::Prefixes, network::chain::TrustedProxies, secret::Secret};
 
@@ -64,6 +66,7 @@ pub struct Config {
     pub bridge: Option<BridgeConfig>,
     pub management: ManagementConfig,
     pub usage: UsageConfig,
+    pub tokens: TokenConfig,
 }
 
 /// What CLI and server both need to reach the document.
@@ -171,6 +174,7 @@ impl Config {
             bridge: BridgeConfig::from_lookup(lookup)?,
             management: ManagementConfig::from_values(&values)?,
             usage: UsageConfig::from_lookup(lookup)?,
+            tokens: TokenConfig::from_lookup(lookup)?,
         })
     }
 }

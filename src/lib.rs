@@ -19,6 +19,7 @@ pub mod store;
 pub mod telemetry;
 pub mod usage;
 
+pub mod accounts;
 pub mod catalogue;
 pub mod http;
 pub mod server;

@@ -37,6 +37,18 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("database", &["config", "durable"]),
     ("usage", &["core", "clock", "config", "database", "telemetry", "usage"]),
     (
+        "accounts",
+        &[
+            "accounts",
+            "clock",
+            "config",
+            "core",
+            "database",
+            "durable",
+            "telemetry",
+        ],
+    ),
+    (
         "catalogue",
         &["catalogue", "clock", "core", "envelope", "loader", "store"],
     ),

@@ -11,7 +11,8 @@ use std::{
 
 use heare_auth::{
     config::{
-        Config, DatabasePlace, LimitConfig, Location, LogLevel, ManagementConfig, Origins, StoreConfig, UsageConfig,
+        Config, DatabasePlace, LimitConfig, Location, LogLevel, ManagementConfig, Origins, SigningConfig, StoreConfig,
+        TokenConfig, UsageConfig,
     },
     core::network::chain::TrustedProxies,
     http::deadlines::Deadlines,
@@ -222,6 +223,13 @@ fn config(directory: &TempDir, setup: &Setup) -> Config {
             database: DatabasePlace::Off,
             usage_retention: Duration::from_hours(24),
             audit_retention: Duration::from_hours(24),
+        },
+        tokens: TokenConfig {
+            signing: SigningConfig::Missing,
+            issuer: "heare-auth".to_owned(),
+            audience: "heare-auth".to_owned(),
+            token_ttl: Duration::from_hours(24),
+            refresh_ttl: Duration::from_hours(24),
         },
     }
 }
