@@ -9,6 +9,7 @@ mod management;
 mod parse;
 mod paths;
 mod settings;
+mod tokens;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -24,6 +25,7 @@ pub use self::{
     limits::LimitConfig,
     management::{ManagementConfig, Origins},
     settings::{SETTINGS, Setting},
+    tokens::{GivenKeys, MIN_SECRET_BYTES, PrivateKey, SigningConfig, TokenConfig, token_ttl},
 };
 use crate::core::{id::Prefixes, network::chain::TrustedProxies, secret::Secret};
 
@@ -67,6 +69,7 @@ pub struct Config {
     pub management: ManagementConfig,
     pub usage: UsageConfig,
     pub passwords: PasswordPolicy,
+    pub tokens: TokenConfig,
 }
 
 /// What CLI and server both need to reach the document.
@@ -175,6 +178,7 @@ impl Config {
             management: ManagementConfig::from_values(&values)?,
             usage: UsageConfig::from_lookup(lookup)?,
             passwords: PasswordPolicy::from_values(&values)?,
+            tokens: TokenConfig::from_lookup(lookup)?,
         })
     }
 }

@@ -21,7 +21,6 @@ pub mod store;
 pub mod telemetry;
 pub mod usage;
 
-pub mod accounts;
 pub mod catalogue;
 pub mod http;
 pub mod server;

@@ -3,6 +3,10 @@
 pub mod common;
 pub mod login_name;
 pub mod password;
+pub mod key_file;
+pub mod keys;
+pub mod signing;
+pub mod token;
 pub mod users;
 
 use crate::{database::DatabaseError, redis_link::Trouble};

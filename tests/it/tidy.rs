@@ -58,6 +58,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "core",
             "database",
             "redis_link",
+            "durable",
             "telemetry",
         ],
     ),

@@ -11,8 +11,8 @@ use std::{
 
 use heare_auth::{
     config::{
-        Config, DatabasePlace, LimitConfig, Location, LogLevel, ManagementConfig, Origins, PasswordPolicy, StoreConfig,
-        UsageConfig,
+        Config, DatabasePlace, LimitConfig, Location, LogLevel, ManagementConfig, Origins, PasswordPolicy,
+        SigningConfig, StoreConfig, TokenConfig, UsageConfig,
     },
     core::network::chain::TrustedProxies,
     http::deadlines::Deadlines,
@@ -227,6 +227,13 @@ fn config(directory: &TempDir, setup: &Setup) -> Config {
         passwords: PasswordPolicy {
             min_length: 8,
             composition: false,
+        },
+        tokens: TokenConfig {
+            signing: SigningConfig::Missing,
+            issuer: "heare-auth".to_owned(),
+            audience: "heare-auth".to_owned(),
+            token_ttl: Duration::from_hours(24),
+            refresh_ttl: Duration::from_hours(24),
         },
     }
 }
