@@ -2,6 +2,7 @@
 //!
 //! Nothing here is on the path of a verify. Every call ends within two seconds, whatever its stores do.
 
+pub mod sessions;
 pub mod users;
 
 use crate::{database::DatabaseError, redis_link::Trouble};
