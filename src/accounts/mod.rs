@@ -7,6 +7,7 @@ pub mod key_file;
 pub mod keys;
 pub mod signing;
 pub mod token;
+pub mod sessions;
 pub mod users;
 
 use crate::{database::DatabaseError, redis_link::Trouble};

@@ -35,7 +35,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("expiry", &["core", "clock", "envelope", "loader", "store", "usage"]),
     ("redis_link", &["core"]),
     ("limiter", &["core", "limiter", "redis_link", "telemetry"]),
-    ("database", &["config", "durable"]),
+    ("database", &["config", "core", "durable"]),
+    ("usage", &["core", "clock", "config", "database", "telemetry", "usage"]),
     (
         "accounts",
         &[
@@ -45,20 +46,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "core",
             "courtesy",
             "database",
-            "telemetry",
-        ],
-    ),
-    ("usage", &["core", "clock", "config", "database", "telemetry", "usage"]),
-    (
-        "accounts",
-        &[
-            "accounts",
-            "clock",
-            "config",
-            "core",
-            "database",
-            "redis_link",
             "durable",
+            "redis_link",
             "telemetry",
         ],
     ),
