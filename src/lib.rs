@@ -5,7 +5,6 @@
 
 pub mod core;
 
-pub mod accounts;
 pub mod clock;
 pub mod config;
 pub mod courtesy;
@@ -15,11 +14,13 @@ pub mod envelope;
 pub mod expiry;
 pub mod limiter;
 pub mod loader;
+pub mod redis_link;
 pub mod snapshot;
 pub mod store;
 pub mod telemetry;
 pub mod usage;
 
+pub mod accounts;
 pub mod catalogue;
 pub mod http;
 pub mod server;
