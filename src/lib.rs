@@ -5,7 +5,6 @@
 
 pub mod core;
 
-pub mod accounts;
 pub mod clock;
 pub mod config;
 pub mod courtesy;
