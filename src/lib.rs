@@ -14,6 +14,7 @@ pub mod envelope;
 pub mod expiry;
 pub mod limiter;
 pub mod loader;
+pub mod redis_link;
 pub mod snapshot;
 pub mod store;
 pub mod telemetry;

@@ -3,6 +3,7 @@
 //! A connection that has failed is to be dropped: what it was in the middle of is undone with it.
 
 mod failure;
+pub mod pool;
 pub mod schema;
 
 use std::{
@@ -273,6 +274,11 @@ impl Connection {
 
     pub async fn commit(&mut self) -> Result<(), DatabaseError> {
         self.script("COMMIT").await
+    }
+
+    /// Ends what was begun as if it had not been.
+    pub async fn roll_back(&mut self) -> Result<(), DatabaseError> {
+        self.script("ROLLBACK").await
     }
 
     /// Says goodbye, so that a file's log is folded into it.

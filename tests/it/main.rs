@@ -2,6 +2,7 @@
 
 mod support;
 
+mod account_stores;
 mod authz;
 mod boot;
 mod bridge;

@@ -33,7 +33,8 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("expiry", &["core", "clock", "envelope", "loader", "store", "usage"]),
-    ("limiter", &["core", "limiter", "telemetry"]),
+    ("redis_link", &["core"]),
+    ("limiter", &["core", "limiter", "redis_link", "telemetry"]),
     ("database", &["config", "durable"]),
     ("usage", &["core", "clock", "config", "database", "telemetry", "usage"]),
     (
@@ -45,6 +46,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "core",
             "database",
             "durable",
+            "redis_link",
             "telemetry",
         ],
     ),
@@ -55,6 +57,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "accounts",
             "catalogue",
             "clock",
             "config",
@@ -70,6 +73,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "accounts",
             "catalogue",
             "core",
             "clock",
@@ -236,7 +240,7 @@ fn every_setting_event_metric_route_and_reason_is_in_usage() {
     for malformed in heare_auth::http::authz::query::Malformed::ALL {
         expect("code of /authz", malformed.word());
     }
-    for trouble in heare_auth::limiter::redis::Trouble::ALL {
+    for trouble in heare_auth::redis_link::Trouble::ALL {
         expect("trouble", trouble.word());
     }
     for problem in heare_auth::http::keys::problem::Problem::all() {
