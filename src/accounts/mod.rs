@@ -4,6 +4,7 @@ pub mod common;
 pub mod hasher;
 pub mod login_name;
 pub mod password;
+pub mod introspection;
 pub mod key_file;
 pub mod keys;
 pub mod signing;

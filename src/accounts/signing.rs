@@ -203,7 +203,7 @@ impl KeySet {
     }
 
     /// The public keys as a JSON Web Key Set; empty for HS256, which has nothing that may be public.
-    pub fn jwks(&self) -> String {
+    pub fn public_keys(&self) -> String {
         let mut text = String::from(r#"{"keys":["#);
         for (at, jwk) in self.keys.iter().filter_map(SigningKey::jwk).enumerate() {
             write!(text, "{}{jwk}", if at > 0 { "," } else { "" }).expect("a String takes everything");

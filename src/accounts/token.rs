@@ -6,14 +6,10 @@ use std::borrow::Cow;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, Serialize};
 
-use super::{key_file::Fill, keys::Keys};
+use super::{key_file::Fill, keys::Keys, signing::SigningKey};
 use crate::{
     config::TokenConfig,
-    core::{
-        id,
-        secret::{Digest, Secret},
-        time::Timestamp,
-    },
+    core::{id, secret::Secret, time::Timestamp},
 };
 
 /// How far another instance's clock may be ahead of ours. Nobody gains by it: the end of a token has no leeway.
@@ -166,18 +162,13 @@ impl Tokens {
         })
     }
 
-    /// The refresh token that takes the place of this one. It is derived, so that a retry gets the same without anything
-    /// being stored from which it could be told.
-    pub fn successor(&self, presented: &Secret) -> Secret {
-        id::new_refresh_token(&mut self.keys.current().signing().derive(presented))
-    }
-
-    /// The successor that was given before, known by its digest: also when another key signs by now. `None` when the key it
-    /// was derived from is gone.
-    pub fn successor_given(&self, presented: &Secret, digest: &Digest) -> Option<Secret> {
+    /// What can take the place of this refresh token. It is derived, so that a retry gets the same without anything being
+    /// stored from which it could be told. The first is for use; the others are what other keys, that may have signed
+    /// when it was used first, would have made.
+    pub fn successors(&self, presented: &Secret) -> Vec<Secret> {
         let keys = self.keys.current();
-        let mut successors = keys.iter().map(|key| id::new_refresh_token(&mut key.derive(presented)));
-        successors.find(|successor| successor.digest() == *digest)
+        let successor = |key: &SigningKey| id::new_refresh_token(&mut key.derive(presented));
+        keys.iter().map(successor).collect()
     }
 }
 

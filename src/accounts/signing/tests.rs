@@ -56,12 +56,12 @@ fn the_key_set_publishes_public_keys_and_no_secret() {
     ])
     .unwrap();
     let expected = r#"{"keys":[{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo","kid":"kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k","use":"sig","alg":"EdDSA"}]}"#;
-    assert_eq!(set.jwks(), expected);
+    assert_eq!(set.public_keys(), expected);
     assert_eq!(
-        KeySet::new([SigningKey::hmac(&[7; 32])]).unwrap().jwks(),
+        KeySet::new([SigningKey::hmac(&[7; 32])]).unwrap().public_keys(),
         r#"{"keys":[]}"#
     );
-    let two = KeySet::new([ed25519(1), ed25519(2)]).unwrap().jwks();
+    let two = KeySet::new([ed25519(1), ed25519(2)]).unwrap().public_keys();
     let two: serde_json::Value = serde_json::from_str(&two).unwrap();
     assert_eq!(two["keys"].as_array().unwrap().len(), 2);
 }
