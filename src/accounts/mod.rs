@@ -3,6 +3,7 @@
 //! Nothing here is on the path of a verify. Every call ends within two seconds, whatever its stores do.
 
 pub mod common;
+pub mod guard;
 pub mod hasher;
 pub mod login_name;
 pub mod password;
