@@ -1,6 +1,7 @@
 //! People's accounts: who they are, how they prove it, and where they are logged in.
 
 pub mod common;
+pub mod guard;
 pub mod hasher;
 pub mod login_name;
 pub mod password;
