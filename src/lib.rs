@@ -5,6 +5,7 @@
 
 pub mod core;
 
+pub mod accounts;
 pub mod clock;
 pub mod config;
 pub mod courtesy;
