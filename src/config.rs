@@ -1,6 +1,7 @@
 //! Every setting: its name, its default, and the sentence that is printed when it is wrong. Read through a
 //! lookup closure, so that nothing else knows where settings come from.
 
+mod accounts;
 mod database;
 mod gateway;
 mod keys;
@@ -9,6 +10,7 @@ mod management;
 mod parse;
 mod paths;
 mod settings;
+mod tokens;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -19,11 +21,13 @@ use std::{
 };
 
 pub use self::{
+    accounts::PasswordPolicy,
     gateway::{GatewayConfig, Rate, RateLimits, RouteRate, TlsFiles},
     keys::key_prefixes,
     limits::LimitConfig,
     management::{ManagementConfig, Origins},
     settings::{SETTINGS, Setting},
+    tokens::{GivenKeys, MIN_SECRET_BYTES, PrivateKey, SigningConfig, TokenConfig, token_ttl},
 };
 use crate::core::{id::Prefixes, network::chain::TrustedProxies, secret::Secret};
 
@@ -67,6 +71,8 @@ pub struct Config {
     pub management: ManagementConfig,
     pub gateway: GatewayConfig,
     pub usage: UsageConfig,
+    pub passwords: PasswordPolicy,
+    pub tokens: TokenConfig,
 }
 
 /// What CLI and server both need to reach the document.
@@ -175,6 +181,8 @@ impl Config {
             management: ManagementConfig::from_values(&values)?,
             gateway: GatewayConfig::from_values(&values)?,
             usage: UsageConfig::from_lookup(lookup)?,
+            passwords: PasswordPolicy::from_values(&values)?,
+            tokens: TokenConfig::from_lookup(lookup)?,
         })
     }
 }

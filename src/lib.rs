@@ -5,6 +5,7 @@
 
 pub mod core;
 
+pub mod accounts;
 pub mod clock;
 pub mod config;
 pub mod courtesy;
@@ -14,6 +15,7 @@ pub mod envelope;
 pub mod expiry;
 pub mod limiter;
 pub mod loader;
+pub mod redis_link;
 pub mod snapshot;
 pub mod store;
 pub mod telemetry;

@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use crate::{
+    accounts::{self, Accounts},
     catalogue::Catalogue,
     clock::Clock,
     config::Config,
@@ -82,6 +83,8 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error("the system gives no more threads: {0}")]
     Threads(io::ErrorKind),
+    #[error(transparent)]
+    Accounts(#[from] accounts::StartError),
 }
 
 /// The running service. When it is dropped without `stop`, its connections are cut.
@@ -113,8 +116,11 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
     let admin = admin.map_err(|error| bind_error(&error, "ADMIN_LISTEN", "ADMIN_LISTEN"))?;
     let store = Store::open(&config.store).await?;
     let location = store.location();
+    let clock = Arc::new(Clock::default());
+    let accounts = start_accounts(&config, &clock, &telemetry)?;
+    let said_of_accounts = accounts.as_ref().map_or_else(|off| off.sentence(), |_| "on");
     let (limits, gate) = limits::start(&config, &telemetry).await?;
-    let (loader, app) = wire(&config, store, limits, gate, &telemetry).map_err(no_threads)?;
+    let (loader, app) = wire(&config, store, limits, gate, clock, accounts.ok(), &telemetry).map_err(no_threads)?;
     let tls = match config.gateway.tls.clone() {
         Some(files) => Some(Tls::start(files, app.clock.clone(), telemetry.clone()).await?),
         None => None,
@@ -162,6 +168,7 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
         admin_address = admin_address.map(tracing::field::display),
         tls = tls.is_some(),
         store = location,
+        accounts = said_of_accounts,
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
@@ -259,14 +266,30 @@ async fn expiry(config: &Config, app: &App, after: Duration) -> Result<Expiry, S
     })
 }
 
+/// Before anything else is started: a signing key that cannot be used stops the start.
+fn start_accounts(
+    config: &Config,
+    clock: &Arc<Clock>,
+    telemetry: &Telemetry,
+) -> Result<Result<Accounts, accounts::Off>, StartError> {
+    let ground = accounts::Ground {
+        database: &config.usage.database,
+        redis: config.limits.redis_url.as_ref(),
+        tokens: &config.tokens,
+        passwords: config.passwords,
+    };
+    Ok(Accounts::start(&ground, clock, telemetry, fill)?)
+}
+
 fn wire(
     config: &Config,
     store: Store,
     limits: Limits,
     gate: Gate,
+    clock: Arc<Clock>,
+    accounts: Option<Accounts>,
     telemetry: &Telemetry,
 ) -> io::Result<(Loader, Arc<App>)> {
-    let clock = Arc::new(Clock::default());
     let envelope = Envelope::new(config.store.storage_secret.as_ref());
     let snapshot = config.snapshot_path.clone().map(|path| SnapshotFile {
         path,
@@ -300,7 +323,7 @@ fn wire(
     let management = Management::new(
         catalogue,
         https,
-        config.management.cors_origins.clone(),
+        &config.management,
         config.key_prefixes.clone(),
         usage.clone(),
         clock.clone(),
@@ -323,6 +346,7 @@ fn wire(
         described: config.management.api_docs,
         gate,
         slow_request: config.gateway.slow_request.unwrap_or(Duration::MAX),
+        accounts,
         draining: AtomicBool::new(false),
     };
     Ok((loader, Arc::new(app)))

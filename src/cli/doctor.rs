@@ -21,7 +21,7 @@ use crate::{
     core::index::Index,
     database::{Access, Database, DatabaseError, schema},
     envelope::Envelope,
-    limiter::redis,
+    redis_link,
     store::Fetched,
 };
 
@@ -328,7 +328,7 @@ async fn check_redis(settings: &Settings, report: &mut Report) {
         return;
     };
     let advice = "Check REDIS_URL; until Redis answers each instance counts the use of limited keys alone.";
-    match redis::ping(&url).await {
+    match redis_link::ping(&url).await {
         Ok(()) => report.ok("redis", "answers; instances count the use of limited keys together"),
         Err(trouble) => report.warn("redis", trouble.sentence(), advice),
     }

@@ -117,7 +117,7 @@ pub async fn database_tables(mut args: Args) -> Result<ExitCode, Failure> {
     let database = database(&args.settings()?)?;
     if action == "down" && !yes {
         return Err(Failure::usage(
-            "'database down' removes all use and the whole audit log; say --yes",
+            "'database down' removes all use, the whole audit log and all accounts; say --yes",
         ));
     }
     let access = if action == "up" {

@@ -3,6 +3,7 @@
 //! A connection that has failed is to be dropped: what it was in the middle of is undone with it.
 
 mod failure;
+pub mod pool;
 pub mod schema;
 
 use std::{
@@ -21,7 +22,11 @@ use sqlx::{
 
 use self::failure::meaning;
 pub use self::failure::{DatabaseError, in_time};
-use crate::{config::DatabasePlace, durable};
+use crate::{
+    config::DatabasePlace,
+    core::{secret::Digest, time::Timestamp},
+    durable,
+};
 
 /// How long a statement waits for another process that holds the file.
 const BUSY: Duration = Duration::from_secs(2);
@@ -71,6 +76,18 @@ impl From<u64> for Value {
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
+    }
+}
+
+impl From<Timestamp> for Value {
+    fn from(time: Timestamp) -> Self {
+        Self::Int(time.as_millis())
+    }
+}
+
+impl From<&Digest> for Value {
+    fn from(digest: &Digest) -> Self {
+        Self::Text(digest.to_string())
     }
 }
 
@@ -273,6 +290,11 @@ impl Connection {
 
     pub async fn commit(&mut self) -> Result<(), DatabaseError> {
         self.script("COMMIT").await
+    }
+
+    /// Ends what was begun as if it had not been.
+    pub async fn roll_back(&mut self) -> Result<(), DatabaseError> {
+        self.script("ROLLBACK").await
     }
 
     /// Says goodbye, so that a file's log is folded into it.

@@ -10,11 +10,18 @@ struct Migration {
     down: &'static str,
 }
 
-const MIGRATIONS: [Migration; 1] = [Migration {
-    version: 1,
-    up: include_str!("../../migrations/0001_usage.up.sql"),
-    down: include_str!("../../migrations/0001_usage.down.sql"),
-}];
+const MIGRATIONS: [Migration; 2] = [
+    Migration {
+        version: 1,
+        up: include_str!("../../migrations/0001_usage.up.sql"),
+        down: include_str!("../../migrations/0001_usage.down.sql"),
+    },
+    Migration {
+        version: 2,
+        up: include_str!("../../migrations/0002_accounts.up.sql"),
+        down: include_str!("../../migrations/0002_accounts.down.sql"),
+    },
+];
 
 /// The version that this program works with.
 pub const LATEST: i64 = MIGRATIONS[MIGRATIONS.len() - 1].version;
@@ -76,7 +83,7 @@ pub async fn try_to_write(connection: &mut Connection) -> Result<(), DatabaseErr
     connection.begin().await?;
     let sql = "INSERT INTO usage_writers (writer, batch, seen_at) VALUES ('try', 0, 0)";
     connection.execute(sql, &[]).await?;
-    connection.script("ROLLBACK").await
+    connection.roll_back().await
 }
 
 async fn begin_alone(connection: &mut Connection) -> Result<(), DatabaseError> {

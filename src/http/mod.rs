@@ -1,6 +1,7 @@
 //! The HTTP side: connections, routes, answers. `POST /verify` with its kin and `/authz` are matched here by hand, so
 //! that they cost what bare hyper costs; warp composes every other route.
 
+pub mod accounts;
 pub mod authz;
 pub mod body;
 pub mod connection;
@@ -42,6 +43,7 @@ use http_body_util::{Empty, Full};
 use hyper::{Method, Request, Response, Version, body::Body as _, body::Incoming, header::ORIGIN};
 
 use crate::{
+    accounts::Accounts,
     clock::Clock,
     core::network::chain::TrustedProxies,
     limiter::Limits,
@@ -81,6 +83,8 @@ pub struct App {
     pub gate: Gate,
     /// What takes this long is logged.
     pub slow_request: Duration,
+    /// `None` where there are none: then their routes are unknown paths.
+    pub accounts: Option<Accounts>,
     /// Set once the service is to stop.
     pub draining: AtomicBool,
 }
@@ -141,7 +145,11 @@ async fn dispatch(connection: &Arc<Connection>, request: Request<Incoming>) -> R
         Some(_) => refuse(connection, &request, Refusal::MethodNotAllowed { allow: "POST" }),
         None => {
             let watch = Watch::begin(connection, &request);
-            let response = route(connection, request, &watch).await;
+            let response = if is_of_accounts(connection, request.uri().path()) {
+                read_and_pass_on(connection, request, &watch).await
+            } else {
+                route(connection, request, &watch).await
+            };
             watch.end(response)
         }
     }
@@ -175,19 +183,29 @@ async fn answer_pages(connection: &Arc<Connection>, request: Request<Incoming>) 
 async fn call(connection: &Connection, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let watch = Watch::begin(connection, &request);
     let gate = &connection.worker.app.gate;
+    let path = request.uri().path();
+    let reads_body = Place::of(path).is_some() || is_of_accounts(connection, path);
     let response = match gate.admit(connection, &request, watch.route).await {
         Err(too_often) => {
             expect_no_body(connection, &request);
             too_often.into_response(request.version())
         }
-        Ok(()) if Place::of(request.uri().path()).is_some() => manage(connection, request, &watch).await,
+        Ok(()) if reads_body => read_and_pass_on(connection, request, &watch).await,
         Ok(()) => route(connection, request, &watch).await,
     };
     watch.end(response)
 }
 
-/// Key management: its calls have bodies, which arrive before they are routed.
-async fn manage(connection: &Connection, request: Request<Incoming>, watch: &Watch<'_>) -> Response<Full<Bytes>> {
+fn is_of_accounts(connection: &Connection, path: &str) -> bool {
+    connection.worker.app.accounts.is_some() && accounts::route::Place::of(path).is_some()
+}
+
+/// The calls of key management and of accounts have bodies, which arrive before they are routed.
+async fn read_and_pass_on(
+    connection: &Connection,
+    request: Request<Incoming>,
+    watch: &Watch<'_>,
+) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let body = body::receive(body, connection.worker.deadlines.body).await;
     if body.is_err() {

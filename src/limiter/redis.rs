@@ -11,7 +11,7 @@ use std::{
     time::Duration,
 };
 
-use redis::{AsyncConnectionConfig, Client, RedisError, RedisResult, Script, aio::MultiplexedConnection};
+use redis::{Client, Script, aio::MultiplexedConnection};
 use tokio::{
     sync::watch,
     time::{Instant, sleep, timeout},
@@ -22,6 +22,7 @@ use crate::{
         secret::Secret,
         window::{Decision, Limit, MAX_CHARGES, Standing},
     },
+    redis_link::{Trouble, connect, open},
     telemetry::Telemetry,
 };
 
@@ -70,75 +71,6 @@ struct Circuit {
 struct Link {
     number: u64,
     connection: MultiplexedConnection,
-}
-
-/// Why Redis is not asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Trouble {
-    /// No answer within the budget.
-    Slow,
-    /// No connection, or it broke.
-    Unreachable,
-    /// An answer that says no, such as a wrong password or a read-only replica.
-    Refuses,
-}
-
-impl Trouble {
-    pub const ALL: [Self; 3] = [Self::Slow, Self::Unreachable, Self::Refuses];
-
-    /// The word in the log.
-    pub const fn word(self) -> &'static str {
-        match self {
-            Self::Slow => "redis_slow",
-            Self::Unreachable => "redis_unreachable",
-            Self::Refuses => "redis_refuses",
-        }
-    }
-
-    /// For people.
-    pub const fn sentence(self) -> &'static str {
-        match self {
-            Self::Slow => "does not answer in time",
-            Self::Unreachable => "cannot be reached",
-            Self::Refuses => "refuses what it is asked: a wrong password, or a server that may not be written to",
-        }
-    }
-}
-
-impl From<RedisError> for Trouble {
-    fn from(error: RedisError) -> Self {
-        if error.is_timeout() {
-            Self::Slow
-        } else if error.is_io_error() || error.is_connection_dropped() || error.is_connection_refusal() {
-            Self::Unreachable
-        } else {
-            Self::Refuses
-        }
-    }
-}
-
-/// Asks once and says what is wrong, for `doctor`.
-pub async fn ping(url: &Secret) -> Result<(), Trouble> {
-    let mut connection = timeout(CONNECT, connect(&open(url)?))
-        .await
-        .map_err(|_| Trouble::Slow)??;
-    let ping = redis::cmd("PING");
-    timeout(CONNECT, ping.exec_async(&mut connection))
-        .await
-        .map_err(|_| Trouble::Slow)??;
-    Ok(())
-}
-
-fn open(url: &Secret) -> RedisResult<Client> {
-    Client::open(url.expose())
-}
-
-async fn connect(client: &Client) -> RedisResult<MultiplexedConnection> {
-    // Every wait is bounded by who waits.
-    let config = AsyncConnectionConfig::new()
-        .set_connection_timeout(None)
-        .set_response_timeout(None);
-    client.get_multiplexed_async_connection_with_config(&config).await
 }
 
 impl Redis {

@@ -3,6 +3,8 @@
 //! Counters are exact. Of a timer, every duration is kept while there are at most 64 between two takes; beyond that
 //! an unbiased sample of 64 is kept, and its `…_count`, `…_sum_us` and `…_max` stay exact.
 
+mod account_calls;
+mod accounts;
 mod durations;
 mod interval;
 mod routed;
@@ -15,6 +17,7 @@ use std::{
 };
 
 use self::{
+    accounts::AccountMetrics,
     durations::Durations,
     interval::METRICS_DROPPED,
     routed::Routed,
@@ -27,6 +30,7 @@ pub use self::{interval::Interval, timer::SAMPLE};
 const UNSET: u64 = u64::MAX;
 
 pub struct Metrics {
+    pub accounts: AccountMetrics,
     verify: [Shard; SHARDS],
     authz: [Shard; SHARDS],
     bcrypt: AtomicU64,
@@ -40,6 +44,7 @@ pub struct Metrics {
     management_refused: AtomicU64,
     management_failed: AtomicU64,
     management_duration: Timer,
+    account_calls: account_calls::Counts,
     startup_success: AtomicU64,
     startup_failed: AtomicU64,
     startup_duration: Timer,
@@ -335,6 +340,8 @@ impl Metrics {
             ("audit.dropped", taken(&self.audit_dropped)),
         ];
         counters.extend(self.routed.take_counters(&durations.routed));
+        counters.extend(self.accounts.take_counters(&durations.hashes));
+        counters.extend(self.account_calls.take(&durations.account_calls));
         counters
     }
 
@@ -367,7 +374,9 @@ impl Metrics {
             refresh: self.refresh_duration.take(),
             management: self.management_duration.take(),
             routed: self.routed.duration.take(),
+            account_calls: self.account_calls.take_duration(),
             startup: self.startup_duration.take(),
+            hashes: self.accounts.take_durations(),
         }
     }
 }
@@ -375,6 +384,7 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self {
+            accounts: AccountMetrics::new(),
             verify: [const { Shard::new() }; SHARDS],
             authz: [const { Shard::new() }; SHARDS],
             bcrypt: AtomicU64::new(0),
@@ -388,6 +398,7 @@ impl Default for Metrics {
             management_refused: AtomicU64::new(0),
             management_failed: AtomicU64::new(0),
             management_duration: Timer::new(),
+            account_calls: account_calls::Counts::new(),
             startup_success: AtomicU64::new(0),
             startup_failed: AtomicU64::new(0),
             startup_duration: Timer::new(),
@@ -433,7 +444,7 @@ mod tests {
     fn every_event_adds_to_its_own_names() {
         type Event = fn(&Metrics, Duration);
         let tick = Duration::from_micros(21);
-        let events: [(Event, &[&str]); 27] = [
+        let events: [(Event, &[&str]); 35] = [
             (
                 |m, t| m.verify_success(t),
                 &["verify.duration_count", "verify.requests", "verify.success"],
@@ -477,6 +488,18 @@ mod tests {
                 |m, t| m.management(503, t),
                 &["management.duration_count", "management.failed", "management.requests"],
             ),
+            (
+                |m, t| m.account_call(200, t),
+                &["accounts.duration_count", "accounts.requests"],
+            ),
+            (
+                |m, t| m.account_call(401, t),
+                &["accounts.duration_count", "accounts.refused", "accounts.requests"],
+            ),
+            (
+                |m, t| m.account_call(503, t),
+                &["accounts.duration_count", "accounts.failed", "accounts.requests"],
+            ),
             (|m, _| m.startup_failed(), &["startup.failed"]),
             (|m, _| m.shutdown(), &["shutdown"]),
             (|m, _| m.poll_changed(), &["poll.changed"]),
@@ -488,6 +511,11 @@ mod tests {
             (|m, _| m.ratelimit_guesses(), &["ratelimit.guesses"]),
             (|m, _| m.ratelimit_forgotten(1), &["ratelimit.forgotten"]),
             (|m, _| m.log_dropped(1), &["log.dropped"]),
+            (|m, t| m.accounts.hashed(t), &["accounts.hash_duration_count"]),
+            (|m, _| m.accounts.hasher_busy(), &["accounts.hasher_busy"]),
+            (|m, _| m.accounts.guess_wrong(), &["accounts.guesses_wrong"]),
+            (|m, _| m.accounts.guess_refused(), &["accounts.guesses_refused"]),
+            (|m, _| m.accounts.unavailable(), &["accounts.unavailable"]),
         ];
         for (event, names) in events {
             let metrics = Metrics::default();
@@ -498,6 +526,8 @@ mod tests {
                 "authz.duration_sum_us",
                 "refresh.duration_sum_us",
                 "management.duration_sum_us",
+                "accounts.hash_duration_sum_us",
+                "accounts.duration_sum_us",
             ] {
                 assert_eq!(interval.counters.remove(timed).unwrap_or(21), 21);
             }

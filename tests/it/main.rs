@@ -2,6 +2,8 @@
 
 mod support;
 
+mod account_stores;
+mod accounts;
 mod authz;
 mod balancer;
 mod boot;
@@ -14,6 +16,7 @@ mod examples;
 mod expiry;
 mod faults;
 mod flood;
+mod guesses;
 mod hardening;
 mod history;
 mod http;

@@ -33,9 +33,24 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
         ],
     ),
     ("expiry", &["core", "clock", "envelope", "loader", "store", "usage"]),
-    ("limiter", &["core", "limiter", "telemetry"]),
-    ("database", &["config", "durable"]),
+    ("redis_link", &["core"]),
+    ("limiter", &["core", "limiter", "redis_link", "telemetry"]),
+    ("database", &["config", "core", "durable"]),
     ("usage", &["core", "clock", "config", "database", "telemetry", "usage"]),
+    (
+        "accounts",
+        &[
+            "accounts",
+            "clock",
+            "config",
+            "core",
+            "courtesy",
+            "database",
+            "durable",
+            "redis_link",
+            "telemetry",
+        ],
+    ),
     (
         "catalogue",
         &["catalogue", "clock", "core", "envelope", "loader", "store"],
@@ -43,6 +58,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "http",
         &[
+            "accounts",
             "catalogue",
             "clock",
             "config",
@@ -58,6 +74,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "accounts",
             "catalogue",
             "core",
             "clock",
@@ -224,11 +241,14 @@ fn every_setting_event_metric_route_and_reason_is_in_usage() {
     for malformed in heare_auth::http::authz::query::Malformed::ALL {
         expect("code of /authz", malformed.word());
     }
-    for trouble in heare_auth::limiter::redis::Trouble::ALL {
+    for trouble in heare_auth::redis_link::Trouble::ALL {
         expect("trouble", trouble.word());
     }
     for problem in heare_auth::http::keys::problem::Problem::all() {
         expect("code of a refused management call", problem.code());
+    }
+    for refusal in heare_auth::http::accounts::refusal::Refusal::all() {
+        expect("reason of a refused call of accounts", refusal.word());
     }
     for error in heare_auth::database::DatabaseError::ALL {
         expect("error", error.word());

@@ -407,7 +407,7 @@ fn tables_are_made_once_by_many_at_once_and_taken_back(setup: &Setup) {
         assert_eq!(setup.json(&["database", "down", "--yes"])["version"], 0);
     }
     assert_eq!(setup.json(&["database", "status"])["version"], 0);
-    assert_eq!(setup.json(&["database", "up"])["version"], 1);
+    assert_eq!(setup.json(&["database", "up"])["version"], 2);
     assert_eq!(setup.json(&["usage"])["total_requests"], 0);
 }
 

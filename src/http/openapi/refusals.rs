@@ -163,6 +163,8 @@ fn can_happen(problem: &Problem, call: &Call) -> bool {
         | Problem::BodyBroken
         | Problem::NotLoaded
         | Problem::Busy
+        | Problem::BadToken(_)
+        | Problem::AccountsUnavailable
         | Problem::OutcomeUnknown => true,
         Problem::MethodNotAllowed { .. } => false,
         Problem::NotFound => names_key,

@@ -12,7 +12,9 @@ pub(super) struct Durations {
     pub(super) refresh: Taken,
     pub(super) management: Taken,
     pub(super) routed: Taken,
+    pub(super) account_calls: Taken,
     pub(super) startup: Taken,
+    pub(super) hashes: Taken,
 }
 
 impl Durations {
@@ -29,7 +31,14 @@ impl Durations {
             ("management.duration_max", self.management.slowest.into_iter().collect()),
             ("http.duration", self.routed.sample),
             ("http.duration_max", self.routed.slowest.into_iter().collect()),
+            ("accounts.duration", self.account_calls.sample),
+            (
+                "accounts.duration_max",
+                self.account_calls.slowest.into_iter().collect(),
+            ),
             ("startup.duration", self.startup.sample),
+            ("accounts.hash_duration", self.hashes.sample),
+            ("accounts.hash_duration_max", self.hashes.slowest.into_iter().collect()),
         ]
     }
 }

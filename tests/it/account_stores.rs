@@ -1,0 +1,98 @@
+//! Users and their sessions by one script over each pair of stores: SQLite or PostgreSQL, sessions there or in Redis.
+
+mod outages;
+mod sessions;
+mod users;
+
+use std::{path::PathBuf, sync::Arc};
+
+use heare_auth::{
+    accounts::users::{NewUser, UserId, Users},
+    core::time::Timestamp,
+    database::{Database, pool::Pool},
+};
+use tempfile::TempDir;
+
+use crate::support::{postgres, sqlite};
+
+const NOON: Timestamp = Timestamp::from_millis(1_800_000_000_000);
+
+/// What is there as long as this is.
+enum Place {
+    Sqlite(TempDir),
+    Postgres(postgres::Database),
+}
+
+impl Place {
+    fn both() -> [Self; 2] {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        [Self::Sqlite(directory), Self::Postgres(postgres::Database::shared())]
+    }
+
+    fn file(&self) -> PathBuf {
+        match self {
+            Self::Sqlite(directory) => directory.path().join("heare-auth.db"),
+            Self::Postgres(_) => panic!("PostgreSQL has no file"),
+        }
+    }
+
+    fn database(&self) -> Database {
+        match self {
+            Self::Sqlite(_) => Database::Sqlite { path: self.file() },
+            Self::Postgres(database) => postgres_at(&database.url()),
+        }
+    }
+
+    /// As another instance would have it.
+    fn pool(&self) -> Arc<Pool> {
+        Arc::new(Pool::new(self.database()))
+    }
+
+    fn sql(&self, sql: &str) -> String {
+        match self {
+            Self::Sqlite(_) => sqlite::sql(&self.file(), sql),
+            Self::Postgres(database) => database.sql(sql),
+        }
+    }
+}
+
+fn postgres_at(url: &str) -> Database {
+    let place =
+        heare_auth::config::DatabasePlace::from_lookup(&|name| (name == "DATABASE_URL").then(|| url.to_owned()));
+    Database::new(&place.expect("a URL")).expect("it is not off")
+}
+
+fn new(login: &str) -> NewUser<'_> {
+    NewUser {
+        login,
+        login_key: login,
+        password_hash: "$argon2id$first",
+        created_at: NOON,
+    }
+}
+
+async fn register(users: &Users, login: &str) -> UserId {
+    let id = users.register(new(login)).await.expect("the database is there");
+    id.expect("the login is free")
+}
+
+async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
+    let mut pending: Vec<_> = futures.map(Box::pin).collect();
+    let mut done: Vec<Option<T>> = pending.iter().map(|_| None).collect();
+    std::future::poll_fn(|context| {
+        for (future, slot) in pending.iter_mut().zip(&mut done) {
+            if slot.is_none()
+                && let std::task::Poll::Ready(value) = future.as_mut().poll(context)
+            {
+                *slot = Some(value);
+            }
+        }
+        if done.iter().all(Option::is_some) {
+            std::task::Poll::Ready(())
+        } else {
+            std::task::Poll::Pending
+        }
+    })
+    .await;
+    done.into_iter().flatten().collect()
+}
