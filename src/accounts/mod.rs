@@ -7,6 +7,7 @@ pub mod guard;
 pub mod hasher;
 pub mod login_name;
 pub mod password;
+pub mod sessions;
 pub mod users;
 
 use crate::{database::DatabaseError, redis_link::Trouble};
