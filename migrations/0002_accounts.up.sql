@@ -39,13 +39,13 @@ CREATE TABLE sessions (
 );
 CREATE UNIQUE INDEX sessions_jti ON sessions (jti_digest);
 CREATE INDEX sessions_previous_jti ON sessions (previous_jti_digest);
-CREATE INDEX sessions_user ON sessions (user_id, rotated_at);
+CREATE INDEX sessions_user ON sessions (user_id, expires_at);
 CREATE INDEX sessions_expiry ON sessions (expires_at);
 
 -- Refresh tokens, the spent ones too, so that one which is used twice is recognised.
 CREATE TABLE session_refreshes (
     digest TEXT NOT NULL PRIMARY KEY,
-    session_id TEXT NOT NULL,
+    session_id TEXT NOT NULL REFERENCES sessions (id) ON DELETE CASCADE,
     -- The session's rotation that it was issued with.
     rotation BIGINT NOT NULL
 );

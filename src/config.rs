@@ -1,6 +1,7 @@
 //! Every setting: its name, its default, and the sentence that is printed when it is wrong. Read through a
 //! lookup closure, so that nothing else knows where settings come from.
 
+mod accounts;
 mod database;
 mod keys;
 mod limits;
@@ -19,6 +20,7 @@ use std::{
 };
 
 pub use self::{
+    accounts::PasswordPolicy,
     keys::key_prefixes,
     limits::LimitConfig,
     management::{ManagementConfig, Origins},
@@ -66,6 +68,7 @@ pub struct Config {
     pub bridge: Option<BridgeConfig>,
     pub management: ManagementConfig,
     pub usage: UsageConfig,
+    pub passwords: PasswordPolicy,
     pub tokens: TokenConfig,
 }
 
@@ -174,6 +177,7 @@ impl Config {
             bridge: BridgeConfig::from_lookup(lookup)?,
             management: ManagementConfig::from_values(&values)?,
             usage: UsageConfig::from_lookup(lookup)?,
+            passwords: PasswordPolicy::from_values(&values)?,
             tokens: TokenConfig::from_lookup(lookup)?,
         })
     }

@@ -1,10 +1,13 @@
-//! People's accounts: who they are, and where they are logged in.
-//!
-//! Nothing here is on the path of a verify. Every call ends within two seconds, whatever its stores do.
+//! People's accounts: who they are, how they prove it, and where they are logged in.
 
+pub mod common;
+pub mod import;
 pub mod introspection;
 pub mod key_file;
 pub mod keys;
+pub mod login_name;
+pub mod password;
+pub mod sessions;
 pub mod signing;
 pub mod token;
 pub mod users;

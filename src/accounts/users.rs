@@ -57,7 +57,12 @@ impl Users {
         let adding = self.pool.run(async |connection| {
             connection.begin().await?;
             let ids = add(connection, users).await?;
-            connection.commit().await?;
+            if ids.iter().any(Option::is_some) {
+                connection.commit().await?;
+            } else {
+                // Nothing was added, and nothing is to be put on disk.
+                connection.roll_back().await?;
+            }
             Ok(ids)
         });
         Ok(adding.await?)
@@ -99,13 +104,13 @@ impl Users {
     /// Never earlier than what another instance has noted.
     pub async fn note_login(&self, id: UserId, at: Timestamp) -> Result<bool, Unavailable> {
         let sql = "UPDATE users SET last_login = $2 WHERE id = $1 AND (last_login IS NULL OR last_login <= $2)";
-        self.change(sql, &[id.0.into(), at.as_millis().into()]).await
+        self.change(sql, &[id.0.into(), at.into()]).await
     }
 
     /// Ends all sessions. False when there is nothing to change, as for a user who is gone.
     pub async fn disable(&self, id: UserId, at: Timestamp) -> Result<bool, Unavailable> {
         let sql = "UPDATE users SET disabled_at = $2, epoch = epoch + 1 WHERE id = $1 AND disabled_at IS NULL";
-        self.change(sql, &[id.0.into(), at.as_millis().into()]).await
+        self.change(sql, &[id.0.into(), at.into()]).await
     }
 
     /// False when there is nothing to change.
@@ -161,7 +166,7 @@ async fn insert(connection: &mut Connection, id: i64, user: &NewUser<'_>) -> Res
         user.login.into(),
         user.login_key.into(),
         user.password_hash.into(),
-        user.created_at.as_millis().into(),
+        user.created_at.into(),
     ];
     Ok(connection.execute(sql, &values).await? > 0)
 }

@@ -1,6 +1,6 @@
 //! The table of all settings: name, default and meaning, as people read them.
 
-use super::{DEFAULT_DATA_DIR, DEFAULT_REFRESH_URL, DEFAULT_S3_KEY, DEFAULT_S3_REGION, database, tokens};
+use super::{DEFAULT_DATA_DIR, DEFAULT_REFRESH_URL, DEFAULT_S3_KEY, DEFAULT_S3_REGION, accounts, database, tokens};
 
 /// One line of the table of settings.
 #[derive(Clone, Copy, Debug)]
@@ -70,6 +70,8 @@ pub const SETTINGS: &[Setting] = &[
     database::SETTINGS[0],
     database::SETTINGS[1],
     database::SETTINGS[2],
+    accounts::SETTINGS[0],
+    accounts::SETTINGS[1],
     tokens::SETTINGS[0],
     tokens::SETTINGS[1],
     tokens::SETTINGS[2],

@@ -22,7 +22,11 @@ use sqlx::{
 
 use self::failure::meaning;
 pub use self::failure::{DatabaseError, in_time};
-use crate::{config::DatabasePlace, durable};
+use crate::{
+    config::DatabasePlace,
+    core::{secret::Digest, time::Timestamp},
+    durable,
+};
 
 /// How long a statement waits for another process that holds the file.
 const BUSY: Duration = Duration::from_secs(2);
@@ -72,6 +76,18 @@ impl From<u64> for Value {
 impl From<&str> for Value {
     fn from(text: &str) -> Self {
         Self::Text(text.to_owned())
+    }
+}
+
+impl From<Timestamp> for Value {
+    fn from(time: Timestamp) -> Self {
+        Self::Int(time.as_millis())
+    }
+}
+
+impl From<&Digest> for Value {
+    fn from(digest: &Digest) -> Self {
+        Self::Text(digest.to_string())
     }
 }
 

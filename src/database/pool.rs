@@ -17,6 +17,9 @@ const SIGN_OF_LIFE: Duration = Duration::from_millis(400);
 
 const MOST_CONNECTIONS: usize = 8;
 
+/// A file has one writer at a time. Those who wait here have their turns in order; at the file the luckiest goes first.
+const MOST_TO_A_FILE: usize = 1;
+
 pub struct Pool {
     database: Database,
     slots: Semaphore,
@@ -26,9 +29,13 @@ pub struct Pool {
 impl Pool {
     /// Connects to nothing yet.
     pub fn new(database: Database) -> Self {
+        let most = match database {
+            Database::Sqlite { .. } => MOST_TO_A_FILE,
+            Database::Postgres(_) => MOST_CONNECTIONS,
+        };
         Self {
             database,
-            slots: Semaphore::new(MOST_CONNECTIONS),
+            slots: Semaphore::new(most),
             idle: Mutex::default(),
         }
     }

@@ -1,4 +1,4 @@
-//! Changes of keys: who changed what, from where, when, and how it went. One log event and one row each.
+//! Changes of keys and accounts: who changed what, from where, when, and how it went. One log event and one row each.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -12,7 +12,7 @@ use crate::{
 /// The longest text of an entry, in bytes.
 const MAX_TEXT: usize = 256;
 
-/// What can be done to keys.
+/// What can be done to keys and to accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Create,
@@ -25,10 +25,18 @@ pub enum Action {
     Import,
     Rollback,
     Migrate,
+    RegisterAccount,
+    ChangePassword,
+    DeleteAccount,
+    DisableAccount,
+    EnableAccount,
+    ImportAccounts,
+    EndSessions,
+    RotateSigningKey,
 }
 
 impl Action {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 18] = [
         Self::Create,
         Self::Update,
         Self::Rotate,
@@ -39,6 +47,14 @@ impl Action {
         Self::Import,
         Self::Rollback,
         Self::Migrate,
+        Self::RegisterAccount,
+        Self::ChangePassword,
+        Self::DeleteAccount,
+        Self::DisableAccount,
+        Self::EnableAccount,
+        Self::ImportAccounts,
+        Self::EndSessions,
+        Self::RotateSigningKey,
     ];
 
     pub const fn of(change: &Change) -> Self {
@@ -46,7 +62,7 @@ impl Action {
             Change::Create(_) => Self::Create,
             Change::Update { .. } => Self::Update,
             Change::Rotate(_) => Self::Rotate,
-            Change::Revoke { .. } => Self::Revoke,
+            Change::Revoke { .. } | Change::RevokeOwned { .. } => Self::Revoke,
             Change::Reactivate { .. } => Self::Reactivate,
             Change::RetireExpired { .. } => Self::Expire,
             Change::Delete { .. } => Self::Delete,
@@ -68,6 +84,14 @@ impl Action {
             Self::Import => "import",
             Self::Rollback => "rollback",
             Self::Migrate => "migrate",
+            Self::RegisterAccount => "register_account",
+            Self::ChangePassword => "change_password",
+            Self::DeleteAccount => "delete_account",
+            Self::DisableAccount => "disable_account",
+            Self::EnableAccount => "enable_account",
+            Self::ImportAccounts => "import_accounts",
+            Self::EndSessions => "end_sessions",
+            Self::RotateSigningKey => "rotate_signing_key",
         }
     }
 }
@@ -159,7 +183,7 @@ impl AuditRow {
             when = %self.when,
             result = self.result,
             request_id = self.request_id,
-            "a key was changed, or somebody tried to"
+            "a key or an account was changed, or somebody tried to"
         );
     }
 

@@ -35,7 +35,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("expiry", &["core", "clock", "envelope", "loader", "store", "usage"]),
     ("redis_link", &["core"]),
     ("limiter", &["core", "limiter", "redis_link", "telemetry"]),
-    ("database", &["config", "durable"]),
+    ("database", &["config", "core", "durable"]),
     ("usage", &["core", "clock", "config", "database", "telemetry", "usage"]),
     (
         "accounts",
@@ -44,6 +44,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "core",
+            "courtesy",
             "database",
             "durable",
             "redis_link",

@@ -116,6 +116,23 @@ impl Postgres {
         process.wait().expect("a child can be waited for");
     }
 
+    /// It takes connections and answers nothing, until `resume`.
+    pub fn pause(&self) {
+        self.signal_all("STOP");
+    }
+
+    pub fn resume(&self) {
+        self.signal_all("CONT");
+    }
+
+    /// The server and the processes that it has made for connections.
+    fn signal_all(&self, name: &str) {
+        let pid = lock(&self.process).as_ref().expect("it runs").id();
+        let script = format!("kill -s {name} {pid} $(cat /proc/{pid}/task/*/children)");
+        let sent = Command::new("sh").args(["-c", &script]).status();
+        assert!(sent.expect("sh runs").success(), "the signal could not be sent");
+    }
+
     pub fn start_again(&self) {
         let process = run(self.directory.path(), self.port).expect("PostgreSQL starts again on its port");
         *lock(&self.process) = Some(process);

@@ -96,7 +96,35 @@ impl Redis {
         self.signal("CONT");
     }
 
-    fn command(&self, command: &str) {
+    /// What `redis-cli` answers.
+    pub fn ask(&self, command: &str) -> String {
+        let output = Command::new("redis-cli")
+            .args(["-h", "127.0.0.1", "-p", &self.address.port().to_string()])
+            .args(command.split(' '))
+            .output()
+            .expect("redis-cli comes with redis-server");
+        assert!(
+            output.status.success(),
+            "{command}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    }
+
+    /// Every key with what it holds.
+    pub fn dump(&self) -> String {
+        let show = |key: &str| {
+            let ask = match self.ask(&format!("TYPE {key}")).as_str() {
+                "hash" => format!("HGETALL {key}"),
+                "zset" => format!("ZRANGE {key} 0 -1 WITHSCORES"),
+                _ => format!("GET {key}"),
+            };
+            format!("{key}\n{}\n", self.ask(&ask))
+        };
+        self.ask("KEYS *").lines().map(show).collect()
+    }
+
+    pub fn command(&self, command: &str) {
         assert!(self.answers_to(command, "+OK"), "{command} is refused");
     }
 

@@ -11,8 +11,8 @@ use std::{
 
 use heare_auth::{
     config::{
-        Config, DatabasePlace, LimitConfig, Location, LogLevel, ManagementConfig, Origins, SigningConfig, StoreConfig,
-        TokenConfig, UsageConfig,
+        Config, DatabasePlace, LimitConfig, Location, LogLevel, ManagementConfig, Origins, PasswordPolicy,
+        SigningConfig, StoreConfig, TokenConfig, UsageConfig,
     },
     core::network::chain::TrustedProxies,
     http::deadlines::Deadlines,
@@ -223,6 +223,10 @@ fn config(directory: &TempDir, setup: &Setup) -> Config {
             database: DatabasePlace::Off,
             usage_retention: Duration::from_hours(24),
             audit_retention: Duration::from_hours(24),
+        },
+        passwords: PasswordPolicy {
+            min_length: 8,
+            composition: false,
         },
         tokens: TokenConfig {
             signing: SigningConfig::Missing,
