@@ -63,6 +63,8 @@ pub enum KeyFileError {
     TooMany,
     #[error("is being rotated by somebody else")]
     Locked,
+    #[error("needs a new key, and the system gives no random numbers")]
+    NoRandomness,
 }
 
 /// What tells one version of a file from another.
@@ -101,7 +103,7 @@ pub fn parse(text: &str, form: Form) -> Result<Vec<SigningKey>, KeyFileError> {
 /// Reads the secret that is kept in this file, or makes it. Two instances that start at once agree on one.
 pub fn read_or_make(path: &Path, now: Timestamp, fill: Fill<'_>) -> Result<Vec<SigningKey>, KeyFileError> {
     if Stamp::of(path).is_none() {
-        let text = Zeroizing::new(written(&[Entry::new(Form::Lines, now, fill)], Form::Lines));
+        let text = Zeroizing::new(written(&[Entry::new(Form::Lines, now, fill)?], Form::Lines));
         // Whoever comes second reads what the first has put there.
         durable::create_new(path, text.as_bytes()).map_err(|error| KeyFileError::Unwritable(error.kind()))?;
     }
@@ -136,7 +138,7 @@ pub fn rotate(
         Err(error) => return Err(error),
     };
     let before = entries.len();
-    entries.insert(0, Entry::new(form, now, fill));
+    entries.insert(0, Entry::new(form, now, fill)?);
     if let Some(after) = drop_after {
         drop_unneeded(&mut entries, after, now);
     }
@@ -170,12 +172,20 @@ struct Entry {
 }
 
 impl Entry {
-    fn new(form: Form, now: Timestamp, fill: Fill<'_>) -> Self {
-        let text = match form {
-            Form::Lines => new_secret(fill),
-            Form::Pem => new_pem(fill),
+    fn new(form: Form, now: Timestamp, fill: Fill<'_>) -> Result<Self, KeyFileError> {
+        let mut has_random = false;
+        let mut fill = |bytes: &mut [u8]| {
+            fill(bytes);
+            // What could not be filled is still what it was before.
+            has_random = bytes.iter().any(|byte| *byte != 0);
         };
-        Self { made: Some(now), text }
+        let text = match form {
+            Form::Lines => new_secret(&mut fill),
+            Form::Pem => new_pem(&mut fill),
+        };
+        has_random
+            .then_some(Self { made: Some(now), text })
+            .ok_or(KeyFileError::NoRandomness)
     }
 
     fn key(&self, form: Form) -> Result<SigningKey, KeyFileError> {
@@ -192,7 +202,8 @@ impl Entry {
     }
 }
 
-fn new_pem(fill: Fill<'_>) -> Secret {
+/// A new block for `EdDSA`.
+pub fn new_pem(fill: Fill<'_>) -> Secret {
     let mut der = Zeroizing::new([0; 48]);
     der[..16].copy_from_slice(&PKCS8);
     fill(&mut der[16..]);

@@ -10,6 +10,7 @@ mod error;
 pub mod guard;
 pub mod hasher;
 mod held;
+pub mod import;
 pub mod introspection;
 pub mod key_file;
 pub mod keys;

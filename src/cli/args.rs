@@ -148,7 +148,8 @@ impl Args {
             .ok_or_else(|| Failure::Usage(format!("{name} must be one of: {}", words.join(", "))))
     }
 
-    fn text(&mut self, name: &str) -> Result<Option<String>, Failure> {
+    /// The one argument that is no option, whatever it says; to be taken after all options.
+    pub fn text(&mut self, name: &str) -> Result<Option<String>, Failure> {
         match self.free()?.map(OsString::into_string) {
             Some(Ok(text)) if text == "-" => Err(self.unexpected(OsStr::new(&text))),
             Some(Ok(text)) => Ok(Some(text).filter(|text| !text.is_empty())),

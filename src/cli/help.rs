@@ -1,5 +1,6 @@
 //! The usage texts: one page for the program and one for each command.
 
+mod accounts;
 mod changes;
 mod database;
 mod moves;
@@ -165,6 +166,8 @@ const fn page(command: Command) -> Page {
         Command::Verify => VERIFY,
         Command::Usage => database::USAGE,
         Command::Audit => database::AUDIT,
+        Command::Users => accounts::USERS,
+        Command::Jwt => accounts::JWT,
         Command::Database => database::DATABASE,
         Command::Doctor => DOCTOR,
         Command::Health => HEALTH,

@@ -160,7 +160,7 @@ async fn write(
 }
 
 /// The file may hold plaintext secrets, so its text is wiped when it is no longer needed.
-fn read_file(file: &OsStr) -> Result<Zeroizing<String>, Failure> {
+pub fn read_file(file: &OsStr) -> Result<Zeroizing<String>, Failure> {
     let mut bytes = Zeroizing::new(Vec::new());
     let read = if file == "-" {
         io::stdin().lock().read_to_end(&mut bytes)

@@ -9,6 +9,7 @@ mod help;
 mod history;
 mod import;
 mod issue;
+mod jwt;
 mod keys;
 mod list;
 mod output;
@@ -23,6 +24,7 @@ mod trail;
 mod trust;
 mod update;
 mod usage;
+mod users;
 mod verify;
 
 use std::{ffi::OsString, process::ExitCode};
@@ -53,13 +55,15 @@ pub enum Command {
     Verify,
     Usage,
     Audit,
+    Users,
+    Jwt,
     Database,
     Doctor,
     Health,
 }
 
 impl Command {
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 24] = [
         Self::Serve,
         Self::Create,
         Self::List,
@@ -79,6 +83,8 @@ impl Command {
         Self::Verify,
         Self::Usage,
         Self::Audit,
+        Self::Users,
+        Self::Jwt,
         Self::Database,
         Self::Doctor,
         Self::Health,
@@ -105,6 +111,8 @@ impl Command {
             Self::Verify => "verify",
             Self::Usage => "usage",
             Self::Audit => "audit",
+            Self::Users => "users",
+            Self::Jwt => "jwt",
             Self::Database => "database",
             Self::Doctor => "doctor",
             Self::Health => "health",
@@ -183,6 +191,8 @@ fn dispatch(command: Command, args: Args) -> Result<ExitCode, Failure> {
             Command::Verify => verify::verify(args).await,
             Command::Usage => usage::usage(args).await,
             Command::Audit => usage::audit(args).await,
+            Command::Users => users::users(args).await,
+            Command::Jwt => jwt::jwt(args),
             Command::Database => usage::database_tables(args).await,
             Command::Doctor => doctor::doctor(args).await,
         };

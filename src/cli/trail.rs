@@ -37,16 +37,27 @@ type Writing = JoinHandle<Result<(), DatabaseError>>;
 impl Trail {
     /// Begins to write the row of a change that was made, or was not.
     pub fn add(&self, place: &DatabasePlace, change: &Change, outcome: Result<(), &CommitError>, when: Timestamp) {
+        let result = match outcome {
+            Ok(()) => "ok".to_owned(),
+            Err(error) => error.word().to_owned(),
+        };
+        let key_id = named(change, outcome).map(ToOwned::to_owned);
+        self.write_down(place, Action::of(change), key_id, result, when);
+    }
+
+    /// The same for what was done to an account or to the keys that sign tokens; `target` is what it was done to.
+    pub fn add_account(&self, place: &DatabasePlace, what: Action, target: Option<String>, when: Timestamp) {
+        self.write_down(place, what, target, "ok".to_owned(), when);
+    }
+
+    fn write_down(&self, place: &DatabasePlace, what: Action, target: Option<String>, result: String, when: Timestamp) {
         let entry = AuditEntry {
             who: format!("cli:{}", user()),
-            what: Action::of(change),
-            key_id: named(change, outcome).map(ToOwned::to_owned),
+            what,
+            key_id: target,
             from: gethostname::gethostname().to_string_lossy().into_owned(),
             when,
-            result: match outcome {
-                Ok(()) => "ok".to_owned(),
-                Err(error) => error.word().to_owned(),
-            },
+            result,
             request_id: None,
         };
         let row = AuditRow::new(&entry, &AuditIds::new(rand::random()));

@@ -17,7 +17,7 @@ use crate::{
     config::DatabasePlace,
     database::{Access, Connection, Database, DatabaseError, schema},
     usage::{
-        AuditFilter, AuditPage, KeyUsage, MAX_HOURS, MAX_PAGE, Summary, audit, query,
+        AuditFilter, AuditPage, AuditRow, KeyUsage, MAX_HOURS, MAX_PAGE, Summary, audit, query,
         query::{EndpointUsage, HourUsage, Totals},
     },
 };
@@ -304,15 +304,27 @@ fn audit_text(page: &AuditPage) -> String {
     if page.entries.is_empty() {
         return "No changes found.\n".to_owned();
     }
-    let mut text = format!("{:<22}{:<12}{:<26}{:<20}Result\n", "When", "What", "Key ID", "Who");
+    let key_id = |entry: &AuditRow| shown(entry.key_id.as_deref().unwrap_or("-"));
+    let width = |least: usize, text: &dyn Fn(&AuditRow) -> String| {
+        let lengths = page.entries.iter().map(|entry| text(entry).chars().count() + 2);
+        lengths.max().unwrap_or_default().max(least)
+    };
+    let (what, key, who) = (
+        width(12, &|entry| shown(&entry.what)),
+        width(26, &key_id),
+        width(20, &|entry| shown(&entry.who)),
+    );
+    let mut text = format!(
+        "{:<22}{:<what$}{:<key$}{:<who$}Result\n",
+        "When", "What", "Key ID", "Who"
+    );
     for entry in &page.entries {
-        let key_id = entry.key_id.as_deref().unwrap_or("-");
         writeln!(
             text,
-            "{:<22}{:<12}{:<26}{:<20}{}",
+            "{:<22}{:<what$}{:<key$}{:<who$}{}",
             entry.when.to_string(),
             shown(&entry.what),
-            shown(key_id),
+            key_id(entry),
             shown(&entry.who),
             shown(&entry.result)
         )

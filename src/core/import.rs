@@ -1,7 +1,7 @@
 //! Records from elsewhere on their way into the document: each read and completed, then all compared with what is stored.
 
 mod cells;
-mod csv;
+pub mod csv;
 pub mod export;
 mod plan;
 mod read;

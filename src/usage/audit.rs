@@ -31,10 +31,15 @@ pub enum Action {
     RegisterAccount,
     ChangePassword,
     DeleteAccount,
+    DisableAccount,
+    EnableAccount,
+    ImportAccounts,
+    EndSessions,
+    RotateSigningKey,
 }
 
 impl Action {
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 18] = [
         Self::Create,
         Self::Update,
         Self::Rotate,
@@ -48,6 +53,11 @@ impl Action {
         Self::RegisterAccount,
         Self::ChangePassword,
         Self::DeleteAccount,
+        Self::DisableAccount,
+        Self::EnableAccount,
+        Self::ImportAccounts,
+        Self::EndSessions,
+        Self::RotateSigningKey,
     ];
 
     pub const fn of(change: &Change) -> Self {
@@ -80,6 +90,11 @@ impl Action {
             Self::RegisterAccount => "register_account",
             Self::ChangePassword => "change_password",
             Self::DeleteAccount => "delete_account",
+            Self::DisableAccount => "disable_account",
+            Self::EnableAccount => "enable_account",
+            Self::ImportAccounts => "import_accounts",
+            Self::EndSessions => "end_sessions",
+            Self::RotateSigningKey => "rotate_signing_key",
         }
     }
 }

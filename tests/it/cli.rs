@@ -1,5 +1,6 @@
 //! The command line as people and scripts meet it: the real binary, its words, its streams and its exit codes.
 
+mod accounts;
 mod changes;
 mod issue;
 mod keys;

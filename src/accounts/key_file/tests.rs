@@ -93,6 +93,23 @@ fn what_a_file_of_keys_must_not_hold_is_named() {
 }
 
 #[test]
+fn without_randomness_no_key_is_made() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("jwt-secret");
+    assert_eq!(
+        read_or_make(&path, NOW, &mut |_| {}).err(),
+        Some(KeyFileError::NoRandomness)
+    );
+    for form in [Form::Pem, Form::Lines] {
+        assert_eq!(
+            rotate(&path, form, None, NOW, &mut |_| {}),
+            Err(KeyFileError::NoRandomness)
+        );
+    }
+    assert!(!path.exists());
+}
+
+#[test]
 fn instances_that_start_at_once_agree_on_one_secret() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("data/jwt-secret");

@@ -126,7 +126,7 @@ fn while_moving_the_private_key_signs_and_the_secret_still_verifies() {
 #[test]
 fn a_start_without_readable_keys_names_the_setting() {
     let open = |config| {
-        Keys::open(&config, NOW, &mut |_| {})
+        Keys::open(&config, NOW, &mut |bytes| bytes.fill(1))
             .err()
             .map(|error| error.to_string())
     };

@@ -190,7 +190,7 @@ impl Told {
         self.app.usage.audit(&AuditEntry {
             who: format!("user:{user_id}"),
             what,
-            key_id: None,
+            key_id: Some(format!("user:{user_id}")),
             from: self.client.to_string(),
             when: self.app.clock.now(),
             result: "ok".to_owned(),

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use super::{create, run};
 use crate::support::service::Settings;
 
-const COMMANDS: [&str; 22] = [
+const COMMANDS: [&str; 24] = [
     "serve",
     "create",
     "list",
@@ -25,6 +25,8 @@ const COMMANDS: [&str; 22] = [
     "verify",
     "usage",
     "audit",
+    "users",
+    "jwt",
     "database",
     "doctor",
     "health",

@@ -1,0 +1,480 @@
+//! `users`: who has an account, for an operator. It works on the database itself, whether the service runs or not; what
+//! is done is in force at once on every instance.
+
+mod delete;
+mod import;
+
+use std::{fmt::Write as _, process::ExitCode, sync::Arc};
+
+use serde::Serialize;
+
+use super::{
+    args::{Args, Settings},
+    failure::Failure,
+    output::{self, shown},
+    usage::advice,
+};
+use crate::{
+    accounts::{
+        Unavailable,
+        login_name::LoginName,
+        sessions::{Session, SessionId, Sessions},
+        users::{User, UserId, Users},
+    },
+    clock::Clock,
+    config::{DatabasePlace, LimitConfig},
+    core::time::Timestamp,
+    database::{Database, pool::Pool},
+    usage::Action,
+};
+
+const ACTIONS: [&str; 7] = ["list", "show", "disable", "enable", "delete", "sessions", "import"];
+/// So many users are asked for at once.
+const PAGE: u32 = 500;
+const LABEL_WIDTH: usize = 13;
+
+pub async fn users(mut args: Args) -> Result<ExitCode, Failure> {
+    let options = Options::take(&mut args)?;
+    // What the store and the service are told is of use for 'delete' alone, and harmless elsewhere.
+    args.store_flags()?;
+    args.setting("--refresh-url", "REFRESH_URL")?;
+    let action = args.word("ACTION", &ACTIONS)?;
+    options.check(action)?;
+    match action {
+        "list" => list(args, &options).await,
+        "import" => import::import(args, &options).await,
+        "show" => show(Named::find(args, &options).await?, &options).await,
+        "disable" => disable(Named::find(args, &options).await?, &options).await,
+        "enable" => enable(Named::find(args, &options).await?, &options).await,
+        "sessions" => sessions(Named::find(args, &options).await?, &options).await,
+        _ => delete::delete(Named::find(args, &options).await?, &options).await,
+    }
+}
+
+/// All options of all actions.
+#[expect(clippy::struct_excessive_bools, reason = "each is a word that was said or was not")]
+struct Options {
+    json: bool,
+    yes: bool,
+    dry_run: bool,
+    no_refresh: bool,
+    end_all: bool,
+    end: Option<String>,
+    id: Option<UserId>,
+    format: Option<String>,
+}
+
+impl Options {
+    fn take(args: &mut Args) -> Result<Self, Failure> {
+        let id = args.option("--id")?;
+        let number = |text: String| {
+            let number = text.parse().ok().filter(|number| *number >= 1);
+            number.ok_or_else(|| Failure::usage("--id must be a number from 1"))
+        };
+        Ok(Self {
+            json: args.contains("--json"),
+            yes: args.contains_either("-y", "--yes"),
+            dry_run: args.contains("--dry-run"),
+            no_refresh: args.contains("--no-refresh"),
+            end_all: args.contains("--end-all"),
+            end: args.option("--end")?,
+            id: id.map(number).transpose()?.map(UserId),
+            format: args.option("--format")?,
+        })
+    }
+
+    /// An option that would do nothing was meant for something.
+    fn check(&self, action: &str) -> Result<(), Failure> {
+        let given = [
+            ("--yes", self.yes, ["delete", "import"].as_slice()),
+            ("--dry-run", self.dry_run, &["import"]),
+            ("--format", self.format.is_some(), &["import"]),
+            ("--no-refresh", self.no_refresh, &["delete"]),
+            ("--end", self.end.is_some(), &["sessions"]),
+            ("--end-all", self.end_all, &["sessions"]),
+            (
+                "--id",
+                self.id.is_some(),
+                &["show", "disable", "enable", "delete", "sessions"],
+            ),
+        ];
+        let misplaced = given
+            .iter()
+            .find(|(_, is_given, actions)| *is_given && !actions.contains(&action));
+        match misplaced {
+            Some((option, ..)) => Err(Failure::Usage(format!("'users {action}' has no option {option}"))),
+            None if self.end_all && self.end.is_some() => {
+                Err(Failure::usage("--end and --end-all cannot both be meant"))
+            }
+            None => Ok(()),
+        }
+    }
+}
+
+/// Where accounts are kept.
+struct Accounts {
+    settings: Settings,
+    place: DatabasePlace,
+    location: String,
+    users: Users,
+    sessions: Sessions,
+    now: Timestamp,
+}
+
+impl Accounts {
+    fn open(settings: Settings) -> Result<Self, Failure> {
+        let lookup = |name: &str| settings.get(name);
+        let place = DatabasePlace::from_lookup(&lookup)?;
+        let redis_url = LimitConfig::from_lookup(&lookup)?.redis_url;
+        let database =
+            Database::new(&place).ok_or_else(|| Failure::failed("there are no accounts: DATABASE_URL is off"))?;
+        let pool = Arc::new(Pool::new(database));
+        let sessions = match &redis_url {
+            Some(url) => Sessions::in_redis(url).map_err(|_| Failure::failed("REDIS_URL is no URL of Redis"))?,
+            None => Sessions::in_database(Arc::clone(&pool)),
+        };
+        Ok(Self {
+            place,
+            location: pool.location(),
+            users: Users::new(pool),
+            sessions,
+            now: Clock::default().now(),
+            settings,
+        })
+    }
+
+    /// What an operator can do about a store that does not answer.
+    fn failure(&self, unavailable: Unavailable) -> Failure {
+        Failure::Failed(match unavailable {
+            Unavailable::Database(error) => format!("{error} ({})\n{}", shown(&self.location), advice(error)),
+            Unavailable::Redis(_) => format!("{unavailable}\nCheck REDIS_URL and Redis with 'heare-auth doctor'."),
+        })
+    }
+
+    fn write_down(&self, what: Action, user: Option<UserId>) {
+        let target = user.map(|user| format!("user:{}", user.0));
+        self.settings.trail.add_account(&self.place, what, target, self.now);
+    }
+
+    async fn all(&self) -> Result<Vec<User>, Failure> {
+        let (mut all, mut after) = (Vec::new(), UserId(0));
+        loop {
+            let page = self
+                .users
+                .list(after, PAGE)
+                .await
+                .map_err(|error| self.failure(error))?;
+            let Some(last) = page.last() else {
+                return Ok(all);
+            };
+            after = last.id;
+            all.extend(page);
+        }
+    }
+}
+
+/// One user, and where accounts are kept.
+struct Named {
+    accounts: Accounts,
+    user: User,
+}
+
+impl Named {
+    async fn find(mut args: Args, options: &Options) -> Result<Self, Failure> {
+        let login = match options.id {
+            Some(_) => None,
+            None => Some(args.text("LOGIN")?.ok_or_else(|| Failure::usage("LOGIN is missing"))?),
+        };
+        let accounts = Accounts::open(args.settings()?)?;
+        let found = match (options.id, &login) {
+            (Some(id), _) => accounts.users.by_id(id).await,
+            (None, login) => {
+                let login = LoginName::presented(login.as_deref().unwrap_or_default());
+                accounts.users.by_login(login.key()).await
+            }
+        };
+        let found = found.map_err(|error| accounts.failure(error))?;
+        // It is not repeated: somebody may have typed a password.
+        let user = found.ok_or_else(|| Failure::failed("there is no such user"))?;
+        Ok(Self { accounts, user })
+    }
+
+    async fn end_all(&self) -> Result<u64, Failure> {
+        let ended = self.accounts.sessions.end_all(self.user.id, None).await;
+        ended.map_err(|error| self.accounts.failure(error))
+    }
+
+    async fn list_sessions(&self) -> Result<Vec<Session>, Failure> {
+        let listed = self.accounts.sessions.list(&self.user, self.accounts.now).await;
+        listed.map_err(|error| self.accounts.failure(error))
+    }
+
+    fn login(&self) -> String {
+        shown(&self.user.login)
+    }
+}
+
+/// A user without the hash. The members' names are the command line's JSON.
+#[derive(Serialize)]
+struct Shown<'a> {
+    id: i64,
+    login: &'a str,
+    status: &'static str,
+    created_at: String,
+    last_login: Option<String>,
+    disabled_at: Option<String>,
+    hash: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sessions: Option<usize>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(user: &'a User) -> Self {
+        let hash = ["argon2id", "argon2i", "argon2d"]
+            .into_iter()
+            .find(|kind| user.password_hash.starts_with(&format!("${kind}$")));
+        Self {
+            id: user.id.0,
+            login: &user.login,
+            status: if user.disabled_at.is_some() { "disabled" } else { "good" },
+            created_at: user.created_at.to_string(),
+            last_login: user.last_login.map(|time| time.to_string()),
+            disabled_at: user.disabled_at.map(|time| time.to_string()),
+            hash: hash.unwrap_or("bcrypt"),
+            sessions: None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Listed<'a> {
+    users: Vec<Shown<'a>>,
+    total: usize,
+}
+
+async fn list(args: Args, options: &Options) -> Result<ExitCode, Failure> {
+    let accounts = Accounts::open(args.settings()?)?;
+    let users = accounts.all().await?;
+    let listed = Listed {
+        users: users.iter().map(Shown::of).collect(),
+        total: users.len(),
+    };
+    output::answer(&if options.json {
+        output::json_line(&listed)
+    } else {
+        table(&listed)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn table(listed: &Listed<'_>) -> String {
+    if listed.users.is_empty() {
+        return "No users found.\n".to_owned();
+    }
+    let logins: Vec<String> = listed.users.iter().map(|user| shown(user.login)).collect();
+    let width = logins
+        .iter()
+        .map(|login| login.chars().count())
+        .max()
+        .unwrap_or_default()
+        .max(20)
+        + 2;
+    let mut text = format!("{:<8}{:<width$}{:<22}Last login\n", "ID", "Login", "Created");
+    for (user, login) in listed.users.iter().zip(logins) {
+        let last_login = user.last_login.as_deref().unwrap_or("Never");
+        let mark = if user.disabled_at.is_some() { "  (disabled)" } else { "" };
+        writeln!(
+            text,
+            "{:<8}{login:<width$}{:<22}{last_login}{mark}",
+            user.id, user.created_at
+        )
+        .expect("a String takes everything");
+    }
+    writeln!(text, "Total: {} users", listed.total).expect("a String takes everything");
+    text
+}
+
+async fn show(named: Named, options: &Options) -> Result<ExitCode, Failure> {
+    let count = named.list_sessions().await?.len();
+    let user = Shown {
+        sessions: Some(count),
+        ..Shown::of(&named.user)
+    };
+    if options.json {
+        output::answer(&output::json_line(&user))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    let mut text = String::new();
+    push(&mut text, "Login", &named.login());
+    push(&mut text, "ID", &user.id.to_string());
+    push(&mut text, "Created", &user.created_at);
+    push(&mut text, "Last login", user.last_login.as_deref().unwrap_or("Never"));
+    if let Some(disabled_at) = &user.disabled_at {
+        push(&mut text, "Disabled", disabled_at);
+    }
+    push(&mut text, "Hash", user.hash);
+    push(&mut text, "Sessions", &count.to_string());
+    output::answer(&text)?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn push(text: &mut String, label: &str, value: &str) {
+    writeln!(text, "{:<LABEL_WIDTH$}{value}", format!("{label}:")).expect("a String takes everything");
+}
+
+/// `users disable --json` and `users enable --json`.
+#[derive(Serialize)]
+struct ChangedUser<'a> {
+    id: i64,
+    login: &'a str,
+    /// False when it was like that already.
+    changed: bool,
+    sessions_ended: u64,
+}
+
+async fn disable(named: Named, options: &Options) -> Result<ExitCode, Failure> {
+    let (accounts, id) = (&named.accounts, named.user.id);
+    let changed = accounts.users.disable(id, accounts.now).await;
+    let changed = changed.map_err(|error| accounts.failure(error))?;
+    let ended = named.end_all().await?;
+    if changed {
+        accounts.write_down(Action::DisableAccount, Some(id));
+    }
+    let sentence = if changed {
+        format!("✓ Disabled: {}\n", named.login())
+    } else {
+        format!("✓ {} is disabled already.\n", named.login())
+    };
+    tell(&named, options, changed, ended, sentence)
+}
+
+async fn enable(named: Named, options: &Options) -> Result<ExitCode, Failure> {
+    let (accounts, id) = (&named.accounts, named.user.id);
+    let changed = accounts.users.enable(id).await;
+    let changed = changed.map_err(|error| accounts.failure(error))?;
+    if changed {
+        accounts.write_down(Action::EnableAccount, Some(id));
+    }
+    let sentence = if changed {
+        format!("✓ Enabled: {}\n", named.login())
+    } else {
+        format!("✓ {} is not disabled.\n", named.login())
+    };
+    tell(&named, options, changed, 0, sentence)
+}
+
+fn tell(named: &Named, options: &Options, changed: bool, ended: u64, sentence: String) -> Result<ExitCode, Failure> {
+    output::answer(&if options.json {
+        output::json_line(&ChangedUser {
+            id: named.user.id.0,
+            login: &named.user.login,
+            changed,
+            sessions_ended: ended,
+        })
+    } else {
+        sentence + &ended_line(ended)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ended_line(ended: u64) -> String {
+    match ended {
+        0 => String::new(),
+        1 => "  1 session ended.\n".to_owned(),
+        _ => format!("  {ended} sessions ended.\n"),
+    }
+}
+
+/// `users sessions --json`.
+#[derive(Serialize)]
+struct SessionList<'a> {
+    id: i64,
+    login: &'a str,
+    ended: u64,
+    /// Those that are left.
+    sessions: Vec<ShownSession<'a>>,
+}
+
+#[derive(Serialize)]
+struct ShownSession<'a> {
+    id: &'a str,
+    created_at: String,
+    refreshed_at: String,
+    expires_at: String,
+    address: &'a str,
+    user_agent: Option<&'a str>,
+}
+
+impl<'a> ShownSession<'a> {
+    fn of(session: &'a Session) -> Self {
+        Self {
+            id: session.id.as_str(),
+            created_at: session.created_at.to_string(),
+            refreshed_at: session.rotated_at.to_string(),
+            expires_at: session.expires_at.to_string(),
+            address: &session.address,
+            user_agent: session.user_agent.as_deref(),
+        }
+    }
+}
+
+async fn sessions(named: Named, options: &Options) -> Result<ExitCode, Failure> {
+    let ended = end_sessions(&named, options).await?;
+    if ended > 0 {
+        named.accounts.write_down(Action::EndSessions, Some(named.user.id));
+    }
+    let sessions = named.list_sessions().await?;
+    let list = SessionList {
+        id: named.user.id.0,
+        login: &named.user.login,
+        ended,
+        sessions: sessions.iter().map(ShownSession::of).collect(),
+    };
+    output::answer(&if options.json {
+        output::json_line(&list)
+    } else {
+        sessions_text(&list)
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+async fn end_sessions(named: &Named, options: &Options) -> Result<u64, Failure> {
+    if options.end_all {
+        return named.end_all().await;
+    }
+    let Some(id) = &options.end else {
+        return Ok(0);
+    };
+    let unknown = || Failure::failed("this user has no such session");
+    let id = SessionId::parse(id).ok_or_else(unknown)?;
+    let ended = named.accounts.sessions.end(named.user.id, &id).await;
+    let ended = ended.map_err(|error| named.accounts.failure(error))?;
+    if ended { Ok(1) } else { Err(unknown()) }
+}
+
+fn sessions_text(list: &SessionList<'_>) -> String {
+    let mut text = ended_line(list.ended);
+    if list.sessions.is_empty() {
+        writeln!(text, "{} is not logged in.", shown(list.login)).expect("a String takes everything");
+        return text;
+    }
+    writeln!(
+        text,
+        "{:<38}{:<22}{:<22}{:<16}Client",
+        "Session", "Created", "Refreshed", "Address"
+    )
+    .expect("a String takes everything");
+    for session in &list.sessions {
+        let client = session.user_agent.map_or_else(|| "-".to_owned(), shown);
+        writeln!(
+            text,
+            "{:<38}{:<22}{:<22}{:<16}{client}",
+            session.id,
+            session.created_at,
+            session.refreshed_at,
+            shown(session.address)
+        )
+        .expect("a String takes everything");
+    }
+    text
+}
