@@ -70,6 +70,11 @@ pub const SETTINGS: &[Setting] = &[
     database::SETTINGS[0],
     database::SETTINGS[1],
     database::SETTINGS[2],
+    database::SETTINGS[3],
+    database::SETTINGS[4],
+    database::SETTINGS[5],
+    database::SETTINGS[6],
+    database::SETTINGS[7],
     setting("HEALTH_OPAQUE", "false", "/health shows no number of keys"),
     setting(
         "TRUSTED_PROXIES",
@@ -84,8 +89,11 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "REDIS_URL",
         "",
-        "where all instances count the use of limited keys together",
+        "Redis, where all instances count the use of limited keys together, and where sessions are kept",
     ),
+    setting("REDIS_HOST", "", "host of Redis, instead of REDIS_URL"),
+    setting("REDIS_PORT", "6379", "its port"),
+    setting("REDIS_DB", "0", "the number of the database there"),
     setting(
         "GUESS_LIMIT",
         "0",
