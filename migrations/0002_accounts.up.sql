@@ -18,7 +18,9 @@ CREATE TABLE users (
     epoch BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     last_login BIGINT,
-    disabled_at BIGINT
+    disabled_at BIGINT,
+    -- The user is being deleted: nobody can log in any more, and the deletion can be repeated until it is done.
+    leaving_at BIGINT
 );
 
 -- One row a login. Empty where sessions are kept in Redis.
@@ -51,11 +53,10 @@ CREATE TABLE session_refreshes (
 );
 CREATE INDEX session_refreshes_session ON session_refreshes (session_id, rotation);
 
--- Failed guesses at passwords, by digest of a login or of an address.
+-- Failed guesses at passwords, by digest of a login or of an address, and when the wait for the next began.
 CREATE TABLE guesses (
     subject TEXT NOT NULL PRIMARY KEY,
     failures BIGINT NOT NULL,
-    locked_until BIGINT NOT NULL,
     last_at BIGINT NOT NULL
 );
 CREATE INDEX guesses_last_at ON guesses (last_at);

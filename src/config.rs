@@ -1,6 +1,7 @@
 //! Every setting: its name, its default, and the sentence that is printed when it is wrong. Read through a
 //! lookup closure, so that nothing else knows where settings come from.
 
+mod accounts;
 mod database;
 mod keys;
 mod limits;
@@ -8,6 +9,7 @@ mod management;
 mod parse;
 mod paths;
 mod settings;
+mod tokens;
 
 use std::{
     net::{IpAddr, SocketAddr},
@@ -18,10 +20,12 @@ use std::{
 };
 
 pub use self::{
+    accounts::PasswordPolicy,
     keys::key_prefixes,
     limits::LimitConfig,
     management::{ManagementConfig, Origins},
     settings::{SETTINGS, Setting},
+    tokens::{GivenKeys, MIN_SECRET_BYTES, PrivateKey, SigningConfig, TokenConfig, token_ttl},
 };
 use crate::core::{id::Prefixes, network::chain::TrustedProxies, secret::Secret};
 
@@ -64,6 +68,8 @@ pub struct Config {
     pub bridge: Option<BridgeConfig>,
     pub management: ManagementConfig,
     pub usage: UsageConfig,
+    pub passwords: PasswordPolicy,
+    pub tokens: TokenConfig,
 }
 
 /// What CLI and server both need to reach the document.
@@ -171,6 +177,8 @@ impl Config {
             bridge: BridgeConfig::from_lookup(lookup)?,
             management: ManagementConfig::from_values(&values)?,
             usage: UsageConfig::from_lookup(lookup)?,
+            passwords: PasswordPolicy::from_values(&values)?,
+            tokens: TokenConfig::from_lookup(lookup)?,
         })
     }
 }

@@ -29,6 +29,28 @@ pub fn replace(path: &Path, bytes: &[u8]) -> io::Result<()> {
     sync_directory(dir)
 }
 
+/// Puts `bytes` into a new file, on disk when this returns. Nobody ever sees a part of them. False when there is such a
+/// file already, which stays as it is.
+pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<bool> {
+    let dir = directory(path);
+    create_directory(dir)?;
+    let (mut file, temporary) = create_temporary(path)?;
+    let placed = file
+        .write_all(bytes)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| fs::hard_link(&temporary, path));
+    // The next `replace` removes one that stays.
+    let _ = fs::remove_file(&temporary);
+    match placed {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(false),
+        placed => {
+            placed?;
+            sync_directory(dir)?;
+            Ok(true)
+        }
+    }
+}
+
 /// Opens a file that only its owner may read, made if it is missing. It belongs to whom its neighbours belong, so that
 /// a command run by root leaves nothing behind that the service cannot open.
 pub fn open_private(path: &Path, owner: Option<&Metadata>, options: &mut OpenOptions) -> io::Result<File> {
@@ -175,6 +197,28 @@ mod tests {
         fs::create_dir_all(path.join("in the way")).unwrap();
         assert!(replace(&path, b"two").is_err());
         assert_eq!(names_in(dir.path()), ["keys.json"]);
+    }
+
+    #[test]
+    fn of_many_who_make_a_new_file_one_succeeds_and_all_read_the_same() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("new/jwt-secret");
+        let made: Vec<bool> = std::thread::scope(|scope| {
+            let makers: Vec<_> = (0..8_u8)
+                .map(|number| {
+                    scope.spawn({
+                        let path = &path;
+                        move || create_new(path, &[number; 64]).unwrap()
+                    })
+                })
+                .collect();
+            makers.into_iter().map(|maker| maker.join().unwrap()).collect()
+        });
+        assert_eq!(made.iter().filter(|made| **made).count(), 1);
+        let winner = u8::try_from(made.iter().position(|made| *made).unwrap()).unwrap();
+        assert_eq!(fs::read(&path).unwrap(), [winner; 64]);
+        assert_eq!(mode(&path), 0o600);
+        assert_eq!(names_in(path.parent().unwrap()), ["jwt-secret"]);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 
 pub mod core;
 
+pub mod accounts;
 pub mod clock;
 pub mod config;
 pub mod courtesy;
@@ -20,7 +21,6 @@ pub mod store;
 pub mod telemetry;
 pub mod usage;
 
-pub mod accounts;
 pub mod catalogue;
 pub mod http;
 pub mod server;

@@ -1,6 +1,6 @@
 //! The table of all settings: name, default and meaning, as people read them.
 
-use super::{DEFAULT_DATA_DIR, DEFAULT_REFRESH_URL, DEFAULT_S3_KEY, DEFAULT_S3_REGION, database};
+use super::{DEFAULT_DATA_DIR, DEFAULT_REFRESH_URL, DEFAULT_S3_KEY, DEFAULT_S3_REGION, accounts, database, tokens};
 
 /// One line of the table of settings.
 #[derive(Clone, Copy, Debug)]
@@ -75,6 +75,15 @@ pub const SETTINGS: &[Setting] = &[
     database::SETTINGS[5],
     database::SETTINGS[6],
     database::SETTINGS[7],
+    accounts::SETTINGS[0],
+    accounts::SETTINGS[1],
+    tokens::SETTINGS[0],
+    tokens::SETTINGS[1],
+    tokens::SETTINGS[2],
+    tokens::SETTINGS[3],
+    tokens::SETTINGS[4],
+    tokens::SETTINGS[5],
+    tokens::SETTINGS[6],
     setting("HEALTH_OPAQUE", "false", "/health shows no number of keys"),
     setting(
         "TRUSTED_PROXIES",
@@ -117,7 +126,12 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "ALLOW_PLAIN_HTTP",
         "false",
-        "key management over plain HTTP from other hosts, too",
+        "key management and accounts over plain HTTP from other hosts, too",
+    ),
+    setting(
+        "USER_SCOPES",
+        "*",
+        "scopes that people may give to their own keys, separated by commas; none for none",
     ),
     setting(
         "REFRESH_URL",

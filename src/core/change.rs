@@ -36,6 +36,12 @@ pub enum Change {
         reason: Option<String>,
         at: Timestamp,
     },
+    /// Takes away all keys of one owner, as `Revoke` does, in one write.
+    RevokeOwned {
+        owner: String,
+        reason: String,
+        at: Timestamp,
+    },
     /// Takes a revocation back. Not for an expired key.
     Reactivate {
         id: String,
@@ -70,7 +76,11 @@ impl Change {
             Self::Delete { id } | Self::Revoke { id, .. } | Self::Reactivate { id, .. } | Self::Update { id, .. } => {
                 Some(id)
             }
-            Self::RetireExpired { .. } | Self::Migrate | Self::Import(_) | Self::Restore(_) => None,
+            Self::RevokeOwned { .. }
+            | Self::RetireExpired { .. }
+            | Self::Migrate
+            | Self::Import(_)
+            | Self::Restore(_) => None,
         }
     }
 }
@@ -127,6 +137,7 @@ pub fn apply(document: &mut Document, change: &Change) -> Result<Applied, Change
         Change::Delete { id } => delete(document, id)?,
         Change::Rotate(rotation) => edit::rotate(document, rotation)?,
         Change::Revoke { id, reason, at } => edit::revoke(document, id, reason.as_deref(), *at)?,
+        Change::RevokeOwned { owner, reason, at } => edit::revoke_owned(document, owner, reason, *at)?,
         Change::Reactivate { id, at } => edit::reactivate(document, id, *at)?,
         Change::Update {
             id,
@@ -158,6 +169,7 @@ pub fn is_in(document: &Document, change: &Change) -> bool {
         Change::Delete { id } => holders(document, id).next().is_none(),
         Change::Rotate(rotation) => edit::is_rotated(document, rotation),
         Change::Revoke { id, .. } => all_holders(document, id, edit::is_revoked),
+        Change::RevokeOwned { owner, .. } => !edit::has_unrevoked(document, owner),
         Change::Reactivate { id, .. } => all_holders(document, id, |members| !edit::is_inactive(members)),
         Change::Update { id, patch, .. } => all_holders(document, id, |members| patch.is_in(members)),
         Change::RetireExpired { until, .. } => !edit::has_expired(document, *until),

@@ -16,6 +16,7 @@ const ALPHABET: &[u8; 62] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmn
 
 const KEY_PREFIX: &str = "key_";
 const SECRET_PREFIX: &str = "sec_";
+const REFRESH_PREFIX: &str = "hr_";
 /// The only generation of heare-ids there is.
 const GENERATION: char = '0';
 const TIME_CHARS: usize = 8;
@@ -24,7 +25,9 @@ const SECRET_CHARS: usize = 64;
 const CHECKSUM_CHARS: usize = 6;
 /// Of a secret with an environment's prefix, behind the prefix: 34 characters of entropy (202 bits) and the checksum.
 const ENVIRONMENT_SECRET_CHARS: usize = 40;
-/// Of such a secret, behind the prefix: what may be shown.
+/// Of a refresh token, behind its prefix: 54 characters of entropy (321 bits) and the checksum.
+const REFRESH_CHARS: usize = SECRET_CHARS - SECRET_PREFIX.len();
+/// Of an environment's secret, behind the prefix: what may be shown.
 const DISPLAYED_CHARS: usize = 3;
 
 /// Makes `key_` + `0` + time + 10 characters of entropy. `fill` fills a buffer with random bytes.
@@ -70,16 +73,27 @@ pub fn new_environment_secret(
     }
 }
 
+/// Makes `hr_` + 60 characters, with which a session goes on; the last 6 are the checksum of everything before them.
+pub fn new_refresh_token(fill: &mut dyn FnMut(&mut [u8])) -> Secret {
+    let mut token = Zeroizing::new(String::with_capacity(REFRESH_PREFIX.len() + REFRESH_CHARS));
+    token.push_str(REFRESH_PREFIX);
+    push_entropy(&mut token, REFRESH_CHARS - CHECKSUM_CHARS, fill);
+    push_checksum(&mut token);
+    Secret::new(std::mem::take(&mut *token))
+}
+
 /// What a recognised secret says about itself.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SecretForm {
     /// `sec_…`, with or without an owner.
     Operator,
     Environment(Environment),
+    /// `hr_…`: no key, but what a session goes on with.
+    Refresh,
 }
 
 /// How secrets begin, each with the length of a whole one.
-pub fn beginnings(prefixes: &Prefixes) -> [(&str, usize); 1 + Environment::ALL.len()] {
+pub fn beginnings(prefixes: &Prefixes) -> [(&str, usize); 2 + Environment::ALL.len()] {
     let [first, second, third] = Environment::ALL.map(|environment| prefixes.of(environment));
     let whole = |prefix: &str| prefix.len() + ENVIRONMENT_SECRET_CHARS;
     [
@@ -87,6 +101,7 @@ pub fn beginnings(prefixes: &Prefixes) -> [(&str, usize); 1 + Environment::ALL.l
         (first, whole(first)),
         (second, whole(second)),
         (third, whole(third)),
+        (REFRESH_PREFIX, REFRESH_PREFIX.len() + REFRESH_CHARS),
     ]
 }
 
@@ -95,11 +110,20 @@ pub fn recognise(text: &str, prefixes: &Prefixes) -> Option<SecretForm> {
     if checksum(text) == Checksum::Good && text.starts_with(SECRET_PREFIX) {
         return Some(SecretForm::Operator);
     }
+    if is_refresh_token(text) {
+        return Some(SecretForm::Refresh);
+    }
     Environment::ALL.into_iter().find_map(|environment| {
         let rest = text.strip_prefix(prefixes.of(environment))?;
         let is_ours = rest.len() == ENVIRONMENT_SECRET_CHARS && is_base62(rest) && has_checksum(text);
         is_ours.then_some(SecretForm::Environment(environment))
     })
+}
+
+/// Whether a text has the form of a refresh token, and its checksum holds.
+pub fn is_refresh_token(text: &str) -> bool {
+    let rest = text.strip_prefix(REFRESH_PREFIX).unwrap_or_default();
+    rest.len() == REFRESH_CHARS && is_base62(rest) && has_checksum(text)
 }
 
 /// Whether a text that somebody sent in another's place, such as that of an id, may be a secret: then it is not written

@@ -1,4 +1,4 @@
-//! Changes of keys: who changed what, from where, when, and how it went. One log event and one row each.
+//! Changes of keys and accounts: who changed what, from where, when, and how it went. One log event and one row each.
 
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 
@@ -12,7 +12,7 @@ use crate::{
 /// The longest text of an entry, in bytes.
 const MAX_TEXT: usize = 256;
 
-/// What can be done to keys.
+/// What can be done to keys and to accounts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     Create,
@@ -25,10 +25,13 @@ pub enum Action {
     Import,
     Rollback,
     Migrate,
+    RegisterAccount,
+    ChangePassword,
+    DeleteAccount,
 }
 
 impl Action {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 13] = [
         Self::Create,
         Self::Update,
         Self::Rotate,
@@ -39,6 +42,9 @@ impl Action {
         Self::Import,
         Self::Rollback,
         Self::Migrate,
+        Self::RegisterAccount,
+        Self::ChangePassword,
+        Self::DeleteAccount,
     ];
 
     pub const fn of(change: &Change) -> Self {
@@ -46,7 +52,7 @@ impl Action {
             Change::Create(_) => Self::Create,
             Change::Update { .. } => Self::Update,
             Change::Rotate(_) => Self::Rotate,
-            Change::Revoke { .. } => Self::Revoke,
+            Change::Revoke { .. } | Change::RevokeOwned { .. } => Self::Revoke,
             Change::Reactivate { .. } => Self::Reactivate,
             Change::RetireExpired { .. } => Self::Expire,
             Change::Delete { .. } => Self::Delete,
@@ -68,6 +74,9 @@ impl Action {
             Self::Import => "import",
             Self::Rollback => "rollback",
             Self::Migrate => "migrate",
+            Self::RegisterAccount => "register_account",
+            Self::ChangePassword => "change_password",
+            Self::DeleteAccount => "delete_account",
         }
     }
 }
@@ -159,7 +168,7 @@ impl AuditRow {
             when = %self.when,
             result = self.result,
             request_id = self.request_id,
-            "a key was changed, or somebody tried to"
+            "a key or an account was changed, or somebody tried to"
         );
     }
 

@@ -3,6 +3,7 @@
 mod support;
 
 mod account_stores;
+mod accounts;
 mod authz;
 mod boot;
 mod bridge;
@@ -13,6 +14,7 @@ mod examples;
 mod expiry;
 mod faults;
 mod flood;
+mod guesses;
 mod hardening;
 mod history;
 mod http;

@@ -134,14 +134,7 @@ pub(super) fn revoke(
     let positions: Vec<usize> = holders(document, id).map(|(position, _)| position).collect();
     let mut applied: Option<Applied> = None;
     for position in positions {
-        let one = edit_at(document, position, at, |members, _| {
-            if !is_revoked(members) {
-                members.set("is_active", json_of(&false));
-                members.set("revoked_at", json_of(&at.to_string()));
-                set_or_remove(members, "revoke_reason", reason.map(json_of::<str>));
-            }
-            Ok(())
-        })?;
+        let one = revoke_at(document, position, reason, at)?;
         applied = Some(match applied {
             None => one,
             Some(first) => Applied {
@@ -152,6 +145,55 @@ pub(super) fn revoke(
         });
     }
     applied.ok_or(ChangeError::UnknownKey)
+}
+
+/// An owner without keys has nothing to lose.
+pub(super) fn revoke_owned(
+    document: &mut Document,
+    owner: &str,
+    reason: &str,
+    at: Timestamp,
+) -> Result<Applied, ChangeError> {
+    let positions: Vec<usize> = owned(document, owner).map(|(position, _)| position).collect();
+    let mut applied = Applied::default();
+    for position in positions {
+        let one = revoke_at(document, position, Some(reason), at)?;
+        applied.sealed += one.sealed;
+        applied.changed += one.changed;
+    }
+    Ok(applied)
+}
+
+/// Whether this owner has a key that nobody has revoked.
+pub(super) fn has_unrevoked(document: &Document, owner: &str) -> bool {
+    owned(document, owner).any(|(_, members)| !is_revoked(&members))
+}
+
+/// The records of this owner, with their places.
+fn owned<'d>(document: &'d Document, owner: &str) -> impl Iterator<Item = (usize, Members<'d>)> {
+    let members = document.records().enumerate();
+    let members = members.filter_map(|(position, record)| Some((position, Members::read(record)?)));
+    members.filter(move |(_, members)| {
+        present(members, "user_id")
+            .and_then(text)
+            .is_some_and(|own| own == owner)
+    })
+}
+
+fn revoke_at(
+    document: &mut Document,
+    position: usize,
+    reason: Option<&str>,
+    at: Timestamp,
+) -> Result<Applied, ChangeError> {
+    edit_at(document, position, at, |members, _| {
+        if !is_revoked(members) {
+            members.set("is_active", json_of(&false));
+            members.set("revoked_at", json_of(&at.to_string()));
+            set_or_remove(members, "revoke_reason", reason.map(json_of::<str>));
+        }
+        Ok(())
+    })
 }
 
 pub(super) fn reactivate(document: &mut Document, id: &str, at: Timestamp) -> Result<Applied, ChangeError> {

@@ -5,7 +5,7 @@ use crate::core::terms::Environment;
 /// The most bytes of a prefix.
 pub const MAX_PREFIX_BYTES: usize = 24;
 /// Prefixes of our own ids and secrets, which no environment may take.
-const TAKEN: [&str; 2] = ["key_", "sec_"];
+const TAKEN: [&str; 3] = ["key_", "sec_", "hr_"];
 
 /// One prefix for each environment, none of which begins another.
 #[derive(Clone, Debug, PartialEq, Eq)]

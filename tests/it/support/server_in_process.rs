@@ -11,7 +11,8 @@ use std::{
 
 use heare_auth::{
     config::{
-        Config, DatabasePlace, LimitConfig, Location, LogLevel, ManagementConfig, Origins, StoreConfig, UsageConfig,
+        Config, DatabasePlace, LimitConfig, Location, LogLevel, ManagementConfig, Origins, PasswordPolicy,
+        SigningConfig, StoreConfig, TokenConfig, UsageConfig,
     },
     core::network::chain::TrustedProxies,
     http::deadlines::Deadlines,
@@ -216,12 +217,24 @@ fn config(directory: &TempDir, setup: &Setup) -> Config {
         bridge: None,
         management: ManagementConfig {
             cors_origins: Origins::None,
+            user_scopes: Vec::new(),
             allow_plain_http: false,
         },
         usage: UsageConfig {
             database: DatabasePlace::Off,
             usage_retention: Duration::from_hours(24),
             audit_retention: Duration::from_hours(24),
+        },
+        passwords: PasswordPolicy {
+            min_length: 8,
+            composition: false,
+        },
+        tokens: TokenConfig {
+            signing: SigningConfig::Missing,
+            issuer: "heare-auth".to_owned(),
+            audience: "heare-auth".to_owned(),
+            token_ttl: Duration::from_hours(24),
+            refresh_ttl: Duration::from_hours(24),
         },
     }
 }

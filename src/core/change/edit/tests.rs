@@ -293,6 +293,37 @@ fn what_is_inactive_or_defective_can_still_be_revoked() {
 }
 
 #[test]
+fn all_keys_of_an_owner_are_revoked_at_once_and_nobody_elses() {
+    let change = Change::RevokeOwned {
+        owner: "7".to_owned(),
+        reason: "account deleted".to_owned(),
+        at: NOW,
+    };
+    let of = |id: &str, members: &str| format!(r#"{{"id":"{id}","secret_hash":"{}","name":"n"{members}}}"#, hash(id));
+    let [own, other, nobodys] = [of("a", r#","user_id":"7""#), of("b", r#","user_id":"77""#), of("c", "")];
+    let gone = of(
+        "d",
+        r#","user_id":"7","revoked_at":"2020-01-01T00:00:00Z","revoke_reason":"lost""#,
+    );
+    let defective = r#"{"id":"e","user_id":"7"}"#;
+    let mut document = document_of(&[&own, &other, &nobodys, &gone, defective]);
+    assert!(!is_in(&document, &change));
+    assert_eq!(apply(&mut document, &change).unwrap().changed, 2);
+    let records = records_of(&document);
+    for revoked in [records[0], records[4]] {
+        assert!(
+            revoked.contains(&format!(
+                r#""is_active":false,"revoked_at":"{NOW_TEXT}","revoke_reason":"account deleted""#
+            )),
+            "{revoked}"
+        );
+    }
+    assert_eq!(records[1..4], [&other, &nobodys, &gone]);
+    assert!(is_in(&document, &change));
+    assert_eq!(apply(&mut document, &change).unwrap(), Applied::default());
+}
+
+#[test]
 fn a_revocation_is_taken_back_whole_and_only_once() {
     let revoked = changed(&key(""), &revocation(Some("lost"), NOW)).unwrap();
     let back = changed(&revoked, &reactivation()).unwrap();
