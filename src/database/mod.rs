@@ -132,7 +132,7 @@ impl Database {
     pub fn new(place: &DatabasePlace) -> Option<Self> {
         match place {
             DatabasePlace::Off => None,
-            DatabasePlace::Sqlite { path, .. } => Some(Self::Sqlite { path: path.clone() }),
+            DatabasePlace::Sqlite { path } => Some(Self::Sqlite { path: path.clone() }),
             DatabasePlace::Postgres { url } => {
                 let options = PgConnectOptions::from_str(url.expose()).expect("the setting was read as such a URL");
                 let options = options.application_name("heare-auth").disable_statement_logging();
