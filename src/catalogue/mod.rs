@@ -24,9 +24,11 @@ pub use self::{
 use crate::{
     clock::Clock,
     core::{
+        bounds::Bounds,
         change::{Change, ChangeError},
         document::Document,
         index::Index,
+        key::Key,
         time::Timestamp,
     },
     envelope::Envelope,
@@ -98,8 +100,25 @@ pub struct Made {
     pub record: Option<Record>,
 }
 
-/// What has to be true of a record for a change to be made; asked of the very document that is written back.
-pub type Guard = Arc<dyn Fn(&Record) -> Result<(), Trouble> + Send + Sync>;
+/// A record, and within what its key is held; `None` when that cannot be read.
+#[derive(Clone, Debug)]
+pub struct Standing {
+    pub record: Record,
+    pub bounds: Option<Bounds>,
+}
+
+impl Standing {
+    pub fn read(raw: &RawValue) -> Option<Self> {
+        Some(Self {
+            record: Record::read(raw, None)?,
+            bounds: Key::read(raw).ok().as_ref().map(Bounds::of_key),
+        })
+    }
+}
+
+/// What has to be true of a record, as it is and as it will be, for a change to be made; asked of the very document that
+/// is written back.
+pub type Guard = Arc<dyn Fn(&Standing, &Standing) -> Result<(), Trouble> + Send + Sync>;
 
 impl Catalogue {
     /// To be called within the runtime that is to do the work.
@@ -222,7 +241,7 @@ impl Catalogue {
 impl Shared {
     async fn commit(&self, change: &Change, guard: Option<&Guard>) -> Result<Committed, Trouble> {
         let check = |document: &Document| match (guard, change.key_id()) {
-            (Some(guard), Some(id)) => judge(document, id, guard),
+            (Some(guard), Some(id)) => judge(document, id, change, guard),
             _ => Ok(()),
         };
         let committing = commit::commit_checked(
@@ -238,17 +257,19 @@ impl Shared {
 }
 
 /// Asks the guard about every record with this id.
-fn judge(document: &Document, id: &str, guard: &Guard) -> Result<(), ChangeError> {
+fn judge(document: &Document, id: &str, change: &Change, guard: &Guard) -> Result<(), ChangeError> {
     let mut found = false;
-    for record in document.records().filter_map(|raw| Record::read(raw, None)) {
-        if record.id == id {
-            found = true;
-            guard(&record).map_err(|trouble| match trouble {
-                Trouble::Changed => ChangeError::Changed,
-                Trouble::NotAllowed => ChangeError::NotAllowed,
-                _ => ChangeError::UnknownKey,
-            })?;
-        }
+    for raw in document.records() {
+        let Some(before) = Standing::read(raw).filter(|before| before.record.id == id) else {
+            continue;
+        };
+        found = true;
+        let after = change.patched(raw).and_then(|raw| Standing::read(&raw));
+        guard(&before, after.as_ref().unwrap_or(&before)).map_err(|trouble| match trouble {
+            Trouble::Changed => ChangeError::Changed,
+            Trouble::NotAllowed => ChangeError::NotAllowed,
+            _ => ChangeError::UnknownKey,
+        })?;
     }
     if found { Ok(()) } else { Err(ChangeError::UnknownKey) }
 }

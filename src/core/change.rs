@@ -85,6 +85,16 @@ impl Change {
     }
 }
 
+impl Change {
+    /// What the change makes of one record's members, where it sets any that people choose.
+    pub fn patched(&self, record: &RawValue) -> Option<Box<RawValue>> {
+        match self {
+            Self::Update { patch, .. } => Some(patch.patched(Members::read(record)?)),
+            _ => None,
+        }
+    }
+}
+
 /// What a change did.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Applied {

@@ -1,6 +1,7 @@
 //! What a key is and when it is good: data in, data out. Nothing here reads a clock, a file, a socket,
 //! the environment or a random source; `now`, bytes and randomness are parameters.
 
+pub mod bounds;
 pub mod certificate;
 pub mod change;
 pub mod document;

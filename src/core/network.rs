@@ -43,6 +43,13 @@ impl Networks {
             .is_some_and(|address| self.0.iter().any(|network| holds(network, address)))
     }
 
+    /// Whether every address that these admit is admitted by the others, too. A network is looked for within one of the
+    /// others: that two of them may hold it together is not found out.
+    pub fn are_within(&self, others: &Self) -> bool {
+        let is_held = |network: &IpNet| others.0.iter().any(|other| other.contains(network));
+        others.is_empty() || !self.is_empty() && self.0.iter().all(is_held)
+    }
+
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -7,6 +7,7 @@ use crate::support::{
     example::{Example, Proxy},
     http_client::{Connection, Response},
     ports::RefusingPort,
+    redis::Redis,
     service::{Service, Settings},
 };
 use serde_json::{Value, json};
@@ -356,6 +357,55 @@ fn a_refusal_for_the_rate_reaches_the_client_with_its_headers() {
             assert_eq!(answer.header(name), Some(value), "{example:?} {name}");
         }
         assert!(backend.requests().is_empty(), "{example:?}");
+    }
+}
+
+/// Of a key that is really used up, counted here or by a Redis that two instances share.
+#[test]
+fn a_key_that_is_used_up_is_refused_by_every_proxy_with_its_headers() {
+    let redis = Redis::start();
+    for example in Example::ALL {
+        for shared in [false, true] {
+            let mut settings = Settings::file_store();
+            if shared {
+                settings = settings.with("REDIS_URL", redis.url());
+            }
+            let id = format!("key_{example:?}");
+            settings.write_document(&json!({ "keys": [record_with(&id, "rate_limit_per_hour", 2)] }).to_string());
+            let site = Site::with(example, &settings);
+            site.service.wait_until_ready();
+            let secret = secret_of(&id);
+            let used = site.ask("GET", "/", &[("X-API-Key", &secret)], b"");
+            assert_eq!(used.status, 200, "{example:?}");
+            if shared {
+                let other = settings.start();
+                other.wait_until_ready();
+                assert_eq!(other.verify(&secret).0, 200, "{example:?}");
+            } else {
+                assert_eq!(
+                    site.ask("GET", "/", &[("X-API-Key", &secret)], b"").status,
+                    200,
+                    "{example:?}"
+                );
+            }
+            let refused = site.ask("GET", "/", &[("X-API-Key", &secret)], b"");
+            assert_eq!(refused.status, 429, "{example:?} {shared}");
+            let number = |name: &str| refused.header(name).and_then(|value| value.parse::<u64>().ok());
+            assert!(
+                number("retry-after").is_some_and(|wait| (1..=3600).contains(&wait)),
+                "{example:?} {shared}"
+            );
+            assert_eq!(
+                (number("x-ratelimit-limit"), number("x-ratelimit-remaining")),
+                (Some(2), Some(0)),
+                "{example:?}"
+            );
+            assert_eq!(
+                site.backend.requests().len(),
+                if shared { 1 } else { 2 },
+                "{example:?} {shared}"
+            );
+        }
     }
 }
 

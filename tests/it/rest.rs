@@ -26,6 +26,10 @@ fn records() -> Vec<Value> {
         record["user_id"] = owner.into();
         record
     };
+    let mut ann = owned("key_ann", "ann", &["keys:manage", "orders:*"]);
+    // So high that she can give her keys any.
+    ann["rate_limit_per_hour"] = 100_000.into();
+    ann["burst"] = 100_000.into();
     let mut from_test = owned("key_from_test", "ann", &["keys:manage"]);
     from_test["environment"] = "test".into();
     let mut elsewhere = owned("key_elsewhere", "ann", &["keys:manage"]);
@@ -34,7 +38,7 @@ fn records() -> Vec<Value> {
         record_with("key_admin", "scopes", json!(["admin"])),
         record("key_plain"),
         record_with("key_only_manage", "scopes", json!(["keys:manage"])),
-        owned("key_ann", "ann", &["keys:manage", "orders:*"]),
+        ann,
         owned("key_bob", "bob", &["keys:manage"]),
         owned("key_ann_admin", "ann", &["admin"]),
         owned("key_broad", "ann", &["users:read"]),

@@ -300,6 +300,30 @@ fn every_option_is_in_usage() {
 }
 
 #[test]
+fn every_test_that_is_said_to_show_a_promise_exists() {
+    let text = std::fs::read_to_string(root().join("documentation/promised.md")).expect("the table is there");
+    let quoted = text
+        .lines()
+        .filter(|line| line.starts_with("| "))
+        .flat_map(|line| line.split('`').skip(1).step_by(2));
+    let named: Vec<&str> = quoted.filter(|word| word.contains("::")).collect();
+    assert!(named.len() > 100, "the tests are named");
+    let missing: Vec<_> = named.into_iter().filter(|name| !is_test(name)).collect();
+    assert!(missing.is_empty(), "no such tests: {missing:#?}");
+}
+
+/// `room::file::name` is `fn name` in that file below `tests/it` or `src`.
+fn is_test(path: &str) -> bool {
+    let (module, name) = path.rsplit_once("::").expect("a path has a module");
+    let module = module.replace("::", "/");
+    let places = ["tests/it/{}.rs", "src/{}.rs", "src/{}/tests.rs", "src/{}/mod.rs"];
+    places.iter().any(|place| {
+        let source = std::fs::read_to_string(root().join(place.replace("{}", &module))).unwrap_or_default();
+        source.contains(&format!("fn {name}("))
+    })
+}
+
+#[test]
 fn every_error_word_is_used_once() {
     let mut seen: BTreeMap<&str, heare_auth::core::key::Defect> = BTreeMap::new();
     for defect in heare_auth::core::key::Defect::ALL {

@@ -290,9 +290,13 @@ impl Patch {
     }
 
     pub(super) fn is_in(&self, members: &Members<'_>) -> bool {
-        let mut patched = members.clone();
-        self.apply(&mut patched);
-        patched.to_raw().get() == members.to_raw().get()
+        self.patched(members.clone()).get() == members.to_raw().get()
+    }
+
+    /// The record with these members.
+    pub(super) fn patched(&self, mut members: Members<'_>) -> Box<RawValue> {
+        self.apply(&mut members);
+        members.to_raw()
     }
 
     fn apply(&self, members: &mut Members<'_>) {

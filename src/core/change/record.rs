@@ -90,7 +90,7 @@ impl NewKey {
         }
     }
 
-    pub(super) fn to_record(&self) -> Box<RawValue> {
+    pub fn to_record(&self) -> Box<RawValue> {
         json_of(&NewRecord {
             id: &self.id,
             secret_hash: self.digest.to_string(),

@@ -45,11 +45,6 @@ struct Revoked {
 pub async fn patch(management: &Management, principal: &Principal, asked: &Asked, id: &str) -> Result<Done, Problem> {
     let now = management.now();
     let patch = read_patch(asked, now)?;
-    if let Edit::Set(scopes) = &patch.scopes
-        && !principal.covers(scopes)
-    {
-        return Err(Problem::BroaderThanMaker);
-    }
     let guard = expecting(principal.covers_guard(), Tags::if_match(&asked.headers));
     let change = Change::Update {
         id: id.to_owned(),
@@ -158,9 +153,9 @@ fn expecting(guard: Guard, tags: Option<Tags>) -> Guard {
     let Some(tags) = tags else {
         return guard;
     };
-    Arc::new(move |record| {
-        guard(record)?;
-        if tags.include(record.tag) {
+    Arc::new(move |before, after| {
+        guard(before, after)?;
+        if tags.include(before.record.tag) {
             Ok(())
         } else {
             Err(Trouble::Changed)

@@ -16,14 +16,15 @@ use super::{
     route::ROOT,
     with_secret,
 };
-use crate::core::{
-    change::{Change, NewKey},
-    id,
-    terms::{
-        Burst, EXPIRES_IN_DAYS, Environment, MAX_OWNED_NAME_CHARS, Networks, OWNED_RATE_LIMIT, RateLimit, Scopes,
-        Windows,
+use crate::{
+    catalogue::Standing,
+    core::{
+        change::{Change, NewKey},
+        id,
+        secret::Secret,
+        terms::{Burst, EXPIRES_IN_DAYS, Environment, MAX_OWNED_NAME_CHARS, Networks, RateLimit, Scopes, Windows},
+        time::Timestamp,
     },
-    time::Timestamp,
 };
 
 const MEMBERS: [&str; 10] = [
@@ -57,7 +58,7 @@ struct Wanted {
 
 pub async fn create(management: &Management, principal: &Principal, asked: &Asked) -> Result<Done, Problem> {
     let wanted = Wanted::read(asked)?;
-    if !principal.may_make(wanted.user_id.as_deref(), &wanted.scopes, wanted.environment) {
+    if !principal.may_make_for(wanted.user_id.as_deref()) {
         return Err(Problem::BroaderThanMaker);
     }
     let now = management.now();
@@ -67,8 +68,11 @@ pub async fn create(management: &Management, principal: &Principal, asked: &Aske
     random.check()?;
     let key = NewKey {
         key_prefix: Some(made.key_prefix),
-        ..wanted.into_key(id.clone(), &made.secret, principal.owner(), now)
+        ..wanted.into_key(id.clone(), &made.secret, principal, now)
     };
+    if !Standing::read(&key.to_record()).is_some_and(|key| principal.covers(&key)) {
+        return Err(Problem::BroaderThanMaker);
+    }
     let change = Change::Create(Box::new(key));
     let record = management
         .catalogue
@@ -110,21 +114,33 @@ impl Wanted {
         })
     }
 
-    /// `owner` is the maker's own; only an operator names another.
-    fn into_key(self, id: String, secret: &crate::core::secret::Secret, owner: Option<&str>, now: Timestamp) -> NewKey {
-        let user_id = self.user_id.or_else(|| owner.map(str::to_owned));
+    /// Only an operator names another owner. What was not chosen is as far as the maker's own reaches.
+    fn into_key(self, id: String, secret: &Secret, maker: &Principal, now: Timestamp) -> NewKey {
+        let user_id = self.user_id.or_else(|| maker.owner().map(str::to_owned));
+        let bounds = maker.bounds();
+        let burst = self.burst.map_or(0, Burst::get);
+        let expires_at = self
+            .expires_in_days
+            .map(|days| in_days(now, days))
+            .or(bounds.expires_at());
         let plain = NewKey::new(id, secret.digest(), self.name, now);
         NewKey {
             environment: Some(self.environment),
-            expires_at: self.expires_in_days.map(|days| in_days(now, days).to_string()),
-            rate_limit_per_hour: self.rate_limit_per_hour.or(user_id.as_ref().map(|_| OWNED_RATE_LIMIT)),
+            expires_at: expires_at.map(|time| time.to_string()),
+            rate_limit_per_hour: self
+                .rate_limit_per_hour
+                .or_else(|| user_id.as_ref().map(|_| bounds.owned_rate(burst))),
             burst: self.burst,
-            limits: self.limits,
-            allowed_ips: self.allowed_ips,
+            limits: chosen_or(self.limits, Windows::is_empty, || bounds.windows()),
+            allowed_ips: chosen_or(self.allowed_ips, Networks::is_empty, || bounds.networks()),
             scopes: self.scopes,
             metadata: self.metadata.unwrap_or_else(|| plain.metadata.clone()),
             user_id,
             ..plain
         }
     }
+}
+
+fn chosen_or<T>(chosen: T, is_empty: fn(&T) -> bool, otherwise: impl FnOnce() -> T) -> T {
+    if is_empty(&chosen) { otherwise() } else { chosen }
 }

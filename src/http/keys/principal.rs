@@ -8,11 +8,12 @@ use hyper::HeaderMap;
 use super::problem::Problem;
 use crate::{
     accounts::{Person, UserId},
-    catalogue::{Filter, Guard, Record, Trouble},
+    catalogue::{Filter, Guard, Record, Standing, Trouble},
     core::{
+        bounds::Bounds,
         scope::{self, Scope},
         secret::Secret,
-        terms::{Environment, Scopes},
+        terms::Environment,
         verify::{Good, Refusal},
     },
     http::authz::credential::{Credential, NoCredential},
@@ -30,6 +31,8 @@ pub struct Principal {
     reach: Reach,
     scopes: Vec<Scope<'static>>,
     environment: Option<Environment>,
+    /// Within what the presented key is held.
+    bounds: Bounds,
 }
 
 /// For the log, which shows ids alone.
@@ -82,6 +85,7 @@ impl Principal {
             reach,
             scopes: policy.scopes.to_vec(),
             environment: policy.environment,
+            bounds: Bounds::new(policy.terms, key.expires_at),
         })
     }
 
@@ -93,6 +97,7 @@ impl Principal {
             reach: Reach::Owner(id.0.to_string()),
             scopes: scopes.to_vec(),
             environment: None,
+            bounds: Bounds::default(),
         }
     }
 
@@ -123,19 +128,30 @@ impl Principal {
         self.filter(false).sees(record)
     }
 
-    pub fn covers(&self, scopes: &Scopes) -> bool {
-        self.covers_all(scopes.iter())
+    /// Whether the caller may make a key for this owner, if one is named.
+    pub fn may_make_for(&self, owner: Option<&str>) -> bool {
+        self.owner().is_none_or(|own| owner.is_none_or(|owner| owner == own))
     }
 
-    /// A key for another owner or with more scopes would be broader than its maker. A key of a test environment makes
-    /// none for production.
-    pub fn may_make(&self, owner: Option<&str>, scopes: &Scopes, environment: Environment) -> bool {
-        match &self.reach {
-            Reach::All => true,
-            Reach::Owner(own) => {
-                owner.is_none_or(|owner| owner == own) && self.reaches(Some(environment)) && self.covers(scopes)
-            }
+    /// A new key is held within what its maker is held within. The operator is held within nothing.
+    pub fn bounds(&self) -> Bounds {
+        match self.reach {
+            Reach::All => Bounds::default(),
+            Reach::Owner(_) => self.bounds.clone(),
         }
+    }
+
+    /// A key with a scope which the caller lacks, of an environment beyond the caller's, or held within less would be
+    /// broader than its maker: worth more to whoever has it than the caller's own.
+    pub fn covers(&self, key: &Standing) -> bool {
+        let Standing { record, bounds } = key;
+        let scopes = record.scopes.as_ref();
+        let covered = || {
+            scopes.is_some_and(|scopes| self.covers_all(scopes.iter().map(String::as_str)))
+                && self.reaches(record.environment)
+                && bounds.as_ref().is_some_and(|bounds| bounds.are_within(&self.bounds))
+        };
+        self.reach == Reach::All || covered()
     }
 
     /// A key for tests or development says nothing about production, nor about keys of no known environment.
@@ -147,8 +163,8 @@ impl Principal {
     /// Lets a change pass for a key that the caller can see.
     pub fn sees_guard(&self) -> Guard {
         let own = self.clone();
-        Arc::new(move |record| {
-            if own.sees(record) {
+        Arc::new(move |before, _| {
+            if own.sees(&before.record) {
                 Ok(())
             } else {
                 Err(Trouble::UnknownKey)
@@ -156,15 +172,13 @@ impl Principal {
         })
     }
 
-    /// Lets a change pass for a key that the caller can see and that has no scope which the caller lacks and is of no
-    /// environment beyond the caller's: its new secret, or its new life, would be worth more than the caller's own.
+    /// Lets a change pass for a key that the caller can see and that neither is nor becomes broader than the caller's own:
+    /// its new secret, or its new life, would be worth more.
     pub fn covers_guard(&self) -> Guard {
         let (own, sees) = (self.clone(), self.sees_guard());
-        Arc::new(move |record| {
-            sees(record)?;
-            let scopes = record.scopes.as_ref();
-            let covered = scopes.is_some_and(|scopes| own.covers_all(scopes.iter().map(String::as_str)));
-            if own.reach == Reach::All || covered && own.reaches(record.environment) {
+        Arc::new(move |before, after| {
+            sees(before, after)?;
+            if own.covers(before) && own.covers(after) {
                 Ok(())
             } else {
                 Err(Trouble::NotAllowed)
@@ -210,6 +224,7 @@ pub const fn refused(refusal: Refusal) -> Problem {
 #[cfg(test)]
 mod tests {
     use hyper::header::HeaderValue;
+    use serde_json::value::RawValue;
 
     use super::*;
     use crate::core::{index::Index, secret::Digest};
@@ -270,16 +285,31 @@ mod tests {
 
     #[test]
     fn nobody_makes_a_key_broader_than_their_own() {
-        let maker = principal(r#","user_id":"u","environment":"test","scopes":["keys:manage","orders:*"]"#).unwrap();
-        let may =
-            |owner, scopes: &[&str], environment| maker.may_make(owner, &Scopes::new(scopes).unwrap(), environment);
-        assert!(may(None, &["orders:write"], Environment::Test));
-        assert!(may(Some("u"), &[], Environment::Test));
-        assert!(!may(Some("v"), &[], Environment::Test));
-        assert!(!may(None, &["users:read"], Environment::Test));
-        assert!(!may(None, &["*"], Environment::Test));
-        assert!(!may(None, &[], Environment::Production));
-        let operator = principal(r#","scopes":["admin"]"#).unwrap();
-        assert!(operator.may_make(Some("v"), &Scopes::new(["*"]).unwrap(), Environment::Production));
+        let standing = |members: &str| {
+            let json = format!(r#"{{"id":"key_2","secret":"t","name":"n"{members}}}"#);
+            Standing::read(&RawValue::from_string(json).unwrap()).unwrap()
+        };
+        let maker = principal(
+            r#","user_id":"u","environment":"test","scopes":["keys:manage","orders:*"],"expires_at":"2030-01-01""#,
+        );
+        let maker = maker.unwrap();
+        let child = r#","user_id":"u","environment":"test","expires_at":"2029-01-01""#;
+        for (more, covered) in [
+            ("", true),
+            (r#","scopes":["orders:write"]"#, true),
+            (r#","scopes":["users:read"]"#, false),
+            (r#","scopes":["*"]"#, false),
+            (r#","environment":"production""#, false),
+            (r#","expires_at":null"#, false),
+            (r#","rate_limit_per_hour":1001"#, false),
+            (r#","allowed_ips":["10.0.0.0/8"]"#, true),
+            (r#","allowed_ips":"10.0.0.0/8""#, false),
+        ] {
+            assert_eq!(maker.covers(&standing(&format!("{child}{more}"))), covered, "{more}");
+        }
+        assert!(maker.may_make_for(None) && maker.may_make_for(Some("u")) && !maker.may_make_for(Some("v")));
+        let operator = principal(r#","scopes":["admin"],"expires_at":"2030-01-01""#).unwrap();
+        assert!(operator.covers(&standing(r#","user_id":"v","scopes":["*"]"#)) && operator.may_make_for(Some("v")));
+        assert_eq!(operator.bounds(), Bounds::default());
     }
 }

@@ -202,7 +202,9 @@ impl Problem {
             Self::InsufficientScope => {
                 "needs an operator's key with the scope admin, or a key with an owner and the scope keys:manage"
             }
-            Self::BroaderThanMaker => "scopes, environment and owner must lie within those of the API key that asks",
+            Self::BroaderThanMaker => {
+                "scopes, environment, owner, networks, expiry and limits must lie within those of the API key that asks"
+            }
             Self::HttpsRequired => {
                 "call this route over HTTPS; the API key that was sent in plain text should be rotated"
             }

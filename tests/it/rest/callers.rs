@@ -1,11 +1,12 @@
 //! Who may call, over which connection, and from which page.
 
+use heare_auth::core::time::Timestamp;
 use serde_json::{Value, json};
 use std::net::{SocketAddr, UdpSocket};
 
 use super::{KEYS, call, made, path_of, refused, send, started, started_with, text};
 use crate::support::{
-    documents::secret_of,
+    documents::{record_with, secret_of},
     http_client::Connection,
     service::{Service, Settings},
 };
@@ -199,6 +200,95 @@ fn a_key_for_tests_gets_no_key_of_another_environment_into_its_hands() {
     assert_eq!(as_tester("POST", &format!("{path}/rotate"), None).status, 200);
     assert_eq!(as_tester("PATCH", &path, Some(&json!({"name": "m"}))).status, 200);
     assert_eq!(as_tester("DELETE", &path_of(&prod), None).status, 200);
+}
+
+#[test]
+fn nobody_makes_or_gets_a_key_for_longer_from_more_places_or_more_often_than_their_own() {
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .expect("it is after 1970");
+    let soon =
+        Timestamp::from_millis(i64::try_from(now.as_millis()).expect("not so late") + 10 * 86_400_000).to_string();
+    let of_cat = |id: &str, members: Value| {
+        let mut record = record_with(id, "user_id", "cat");
+        for (member, value) in members.as_object().expect("members") {
+            record[member] = value.clone();
+        }
+        record
+    };
+    let held = json!({"scopes": ["keys:manage"], "expires_at": soon, "allowed_ips": ["127.0.0.0/8"],
+        "rate_limit_per_hour": 50, "burst": 5, "limits": [{"name": "minute", "limit": 40, "window_seconds": 60}]});
+    let admin = json!({"user_id": null, "scopes": ["admin"], "expires_at": soon, "allowed_ips": ["127.0.0.0/8"]});
+    let settings = Settings::file_store();
+    let records = [
+        of_cat("key_held", held),
+        of_cat("key_free", json!({})),
+        of_cat("key_gone", json!({"revoked_at": "2024-01-01T00:00:00Z"})),
+        of_cat("key_op", admin),
+    ];
+    settings.write_document(&json!({"keys": records}).to_string());
+    let service = settings.start();
+    service.wait_until_ready();
+    let ask = |method, path: &str, body: Value| call(&service, "key_held", method, path, Some(&body));
+
+    let child = made(&service, "key_held", &json!({"name": "n"}));
+    for (member, value) in [
+        ("allowed_ips", json!(["127.0.0.0/8"])),
+        ("rate_limit_per_hour", json!(50)),
+        ("limits", json!([{"name": "minute", "limit": 40, "window_seconds": 60}])),
+    ] {
+        assert_eq!(child[member], value, "{member} is the maker's");
+    }
+    assert_eq!(text(&child["expires_at"])[..16], soon[..16]);
+    let narrow = json!({"name": "n", "allowed_ips": ["127.0.0.1"], "expires_in_days": 9, "rate_limit_per_hour": 9});
+    let narrow = made(&service, "key_held", &narrow);
+    assert_eq!(narrow["allowed_ips"], json!(["127.0.0.1"]));
+
+    let broader = [
+        json!({"allowed_ips": ["127.0.0.0/7"]}),
+        json!({"allowed_ips": ["127.0.0.1", "10.0.0.1"]}),
+        json!({"expires_in_days": 11}),
+        json!({"rate_limit_per_hour": 56}),
+        json!({"rate_limit_per_hour": 50, "burst": 6}),
+        json!({"limits": [{"name": "minute", "limit": 41, "window_seconds": 60}]}),
+    ];
+    let cleared =
+        ["allowed_ips", "expires_in_days", "rate_limit_per_hour", "limits"].map(|member| json!({member: null}));
+    for body in &broader {
+        let mut new = body.clone();
+        new["name"] = "n".into();
+        refused(&ask("POST", KEYS, new), 403, "broader_than_maker");
+    }
+    // Its own record is no exception.
+    for path in [path_of(&child), format!("{KEYS}/key_held")] {
+        for body in broader.iter().chain(&cleared) {
+            refused(&ask("PATCH", &path, body.clone()), 403, "broader_than_maker");
+        }
+    }
+    assert_eq!(
+        ask("PATCH", &path_of(&child), json!({"name": "m", "burst": 5})).status,
+        200
+    );
+    let free = format!("{KEYS}/key_free");
+    refused(&ask("PATCH", &free, json!({"name": "m"})), 403, "broader_than_maker");
+    refused(
+        &ask("POST", &format!("{free}/rotate"), json!({})),
+        403,
+        "broader_than_maker",
+    );
+    let gone = format!("{KEYS}/key_gone/reactivate");
+    refused(&ask("POST", &gone, json!({})), 403, "broader_than_maker");
+    assert_eq!(call(&service, "key_held", "DELETE", &free, None).status, 200);
+    assert_eq!(
+        ask("POST", &format!("{}/rotate", path_of(&child)), json!({})).status,
+        200
+    );
+
+    let operators = made(&service, "key_op", &json!({"name": "n"}));
+    assert_eq!(
+        (&operators["expires_at"], &operators["allowed_ips"]),
+        (&Value::Null, &Value::Null)
+    );
 }
 
 /// An address of this machine that is not loopback.

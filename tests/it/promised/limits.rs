@@ -1,0 +1,98 @@
+//! How often a key may be used, and what its caller is told.
+
+use serde_json::json;
+
+use super::{Site, rows, text};
+use crate::support::{documents::secret_of, http_client::Response, service::Service};
+
+rows!(
+    a_keys_limit_and_burst_are_one_quota_and_then_429,
+    every_answer_of_a_limited_key_has_the_headers,
+    a_key_with_an_owner_has_a_thousand_an_hour_and_an_operators_none,
+    further_windows_have_names,
+    a_use_may_cost_more_than_one,
+    instances_count_together_with_redis_and_alone_without,
+    failed_verifies_of_one_peer_are_limited,
+);
+
+fn a_keys_limit_and_burst_are_one_quota_and_then_429(site: &Site) {
+    let verify = || site.verify("key_two", json!({}));
+    assert_eq!([verify().status, verify().status], [200, 200]);
+    let refused = verify();
+    let body = r#"{"valid":false,"error":"Rate limit exceeded","code":"rate_limited","detail":"Rate limit exceeded"}"#;
+    assert_eq!((refused.status, refused.text().as_str()), (429, body));
+    assert!((1..=3600).contains(&number(&refused, "Retry-After")));
+    assert_eq!(
+        (
+            number(&refused, "X-RateLimit-Limit"),
+            number(&refused, "X-RateLimit-Remaining")
+        ),
+        (2, 0)
+    );
+}
+
+fn every_answer_of_a_limited_key_has_the_headers(site: &Site) {
+    let answer = site.verify("key_bob", json!({}));
+    for name in ["X-RateLimit-Limit", "X-RateLimit-Remaining", "X-RateLimit-Reset"] {
+        assert!(number(&answer, name) > 0, "{name}");
+    }
+    assert_eq!(answer.header("RateLimit-Policy"), Some(r#""hour";q=1000;w=3600"#));
+    assert!(
+        answer
+            .header("RateLimit")
+            .is_some_and(|value| value.starts_with(r#""hour";r="#))
+    );
+}
+
+fn a_key_with_an_owner_has_a_thousand_an_hour_and_an_operators_none(site: &Site) {
+    assert_eq!(number(&site.verify("key_bob", json!({})), "X-RateLimit-Limit"), 1000);
+    assert_eq!(site.verify("key_plain", json!({})).header("X-RateLimit-Limit"), None);
+}
+
+fn further_windows_have_names(site: &Site) {
+    let answer = site.verify("key_windows", json!({}));
+    assert_eq!(answer.header("RateLimit-Policy"), Some(r#""day";q=3;w=86400"#));
+    assert_eq!(site.verify("key_windows", json!({"cost": 3})).status, 429);
+    assert_eq!(
+        number(&site.verify("key_windows", json!({})), "X-RateLimit-Remaining"),
+        1
+    );
+}
+
+fn a_use_may_cost_more_than_one(site: &Site) {
+    let key = site.made(json!({"name": "n", "rate_limit_per_hour": 10}));
+    let at_cost = |cost| site.verify_secret(text(&key["key"]), json!({"cost": cost}));
+    assert_eq!(number(&at_cost(7), "X-RateLimit-Remaining"), 3);
+    assert_eq!((at_cost(4).status, at_cost(3).status), (429, 200));
+    assert_eq!(at_cost(0).status, 422);
+}
+
+fn instances_count_together_with_redis_and_alone_without(site: &Site) {
+    let other = site.beside("POLL_INTERVAL", "5s");
+    let key = site.made(json!({"name": "n", "rate_limit_per_hour": 10}));
+    assert_eq!(other.refresh().0, 200);
+    let secret = text(&key["key"]);
+    let left = |service: &Service| {
+        let body = json!({"api_key": secret}).to_string();
+        number(&service.post("/verify", body.as_bytes()), "X-RateLimit-Remaining")
+    };
+    let found = [&site.service, &other, &site.service, &other].map(left);
+    let expected = if site.redis.is_some() {
+        [9, 8, 7, 6]
+    } else {
+        [9, 9, 8, 8]
+    };
+    assert_eq!(found, expected);
+}
+
+fn failed_verifies_of_one_peer_are_limited(site: &Site) {
+    let guarded = site.beside("GUESS_LIMIT", "2");
+    let statuses = [(); 4].map(|()| guarded.verify("sec_a_guess").0);
+    assert_eq!(statuses, [403, 403, 429, 429]);
+    assert_eq!(guarded.verify(&secret_of("key_plain")).0, 200);
+}
+
+fn number(answer: &Response, header: &str) -> u64 {
+    let value = answer.header(header).and_then(|value| value.parse().ok());
+    value.unwrap_or_else(|| panic!("{header} is no number: {}", answer.text()))
+}
