@@ -1,6 +1,7 @@
 //! Starts everything and stops it: the only wiring.
 
 mod limits;
+mod workers;
 
 use std::{
     io,
@@ -29,14 +30,13 @@ use crate::{
         App, Face,
         deadlines::Deadlines,
         gate::Gate,
-        identity::RequestIds,
         imported::Imported,
         keys::{Management, https},
         listen::{self, Listener},
         routes,
         slots::Slots,
         tls::{Tls, pair::TlsError},
-        worker::{Accepted, Stage, Worker},
+        worker::Stage,
     },
     limiter::Limits,
     loader::{LoadError, Loader, LoaderOptions, Reader, Refresher, loader},
@@ -144,7 +144,7 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
 
     let (stage, staged) = watch::channel(Stage::Serving);
     let slots = Slots::new(config.max_connections);
-    let crew = start_workers(&app, config.workers.get(), options.deadlines, &slots, &staged)?;
+    let crew = workers::start(&app, config.workers.get(), options.deadlines, &slots, &staged)?;
     let address = local_address(&listener)?;
     let admin_address = admin.as_ref().map(local_address).transpose()?;
     let face = Face {
@@ -375,31 +375,6 @@ async fn first_load(refresher: Refresher, reader: Reader, telemetry: Telemetry, 
         reader.loaded().await;
     }
     telemetry.metrics.startup_success(began.elapsed());
-}
-
-/// The workers' receiving ends, and what tells that all have ended.
-struct StartedWorkers {
-    inlets: Vec<mpsc::UnboundedSender<Accepted>>,
-    ended: mpsc::Receiver<()>,
-}
-
-fn start_workers(
-    app: &Arc<App>,
-    count: usize,
-    deadlines: Deadlines,
-    slots: &Slots,
-    stage: &watch::Receiver<Stage>,
-) -> Result<StartedWorkers, StartError> {
-    let (alive, ended) = mpsc::channel(1);
-    let start = |number| {
-        let (inlet, arrivals) = mpsc::unbounded_channel();
-        let request_ids = RequestIds::starting_at(rand::random());
-        Worker::new(app.clone(), deadlines, request_ids, slots.clone())
-            .start(format!("worker-{number}"), arrivals, stage.clone(), alive.clone())
-            .map(|()| inlet)
-    };
-    let inlets = (0..count).map(start).collect::<io::Result<_>>().map_err(no_threads)?;
-    Ok(StartedWorkers { inlets, ended })
 }
 
 fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {

@@ -248,9 +248,9 @@ fn a_rotated_private_key_is_one_that_openssl_reads_and_the_old_one_stays() {
     let settings = Settings::file_store();
     let path = settings.home().join("keys/jwt.pem");
     let settings = settings.with("JWT_PRIVATE_KEY", path.to_str().unwrap());
-    let made = jwt(&settings, &["--init"]);
+    let first = jwt(&settings, &["--init"]);
     assert_eq!(
-        (&made["algorithm"], &made["rotated"], &made["kept"]),
+        (&first["algorithm"], &first["rotated"], &first["kept"]),
         (&json!("EdDSA"), &json!(true), &json!(0))
     );
     let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
@@ -258,7 +258,7 @@ fn a_rotated_private_key_is_one_that_openssl_reads_and_the_old_one_stays() {
     assert_eq!(jwt(&settings, &["--init"])["rotated"], false);
     let rotated = jwt(&settings, &[]);
     assert_eq!((&rotated["kept"], blocks(&path)), (&json!(1), 2));
-    assert_ne!(rotated["kid"], made["kid"]);
+    assert_ne!(rotated["kid"], first["kid"]);
     let read = Command::new("openssl")
         .args(["pkey", "-noout", "-text", "-in"])
         .arg(&path)
