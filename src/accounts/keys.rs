@@ -28,7 +28,7 @@ const PUBLISHED_FIRST_MS: i64 = 3000;
 pub enum KeysError {
     #[error("JWT_PRIVATE_KEY {0}")]
     PrivateKey(KeyFileError),
-    #[error("the file that JWT_PRIVATE_KEY names {0}")]
+    #[error("JWT_PRIVATE_KEY names a file that {0}")]
     PrivateKeyFile(KeyFileError),
     #[error("jwt-secret in DATA_DIR {0}")]
     OwnSecret(KeyFileError),

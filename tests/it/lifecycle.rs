@@ -244,8 +244,14 @@ const WRONG: &[(&str, &str)] = &[
     ("EXPIRED_AFTER", "m4rk3r"),
     ("HEALTH_OPAQUE", "m4rk3r"),
     ("API_DOCS", "m4rk3r"),
-    ("KEY_PREFIXES", "m4rk3r"),
-    ("EXPIRED_AFTER", "m4rk3r"),
+    ("PASSWORD_MIN_LENGTH", "m4rk3r"),
+    ("PASSWORD_COMPOSITION", "m4rk3r"),
+    ("SECRET_KEY", "m4rk3r"),
+    ("SECRET_KEY_PREVIOUS", "m4rk3r"),
+    ("JWT_PRIVATE_KEY", "/dev/null/m4rk3r"),
+    ("TOKEN_TTL", "m4rk3r"),
+    ("REFRESH_TTL", "m4rk3r"),
+    ("USER_SCOPES", "m4rk3r scope"),
     ("TRUSTED_PROXIES", "m4rk3r"),
     ("AUTHZ_QUERY_KEY", "m4rk3r"),
     ("REDIS_URL", "http://m4rk3r"),
@@ -273,7 +279,9 @@ const WRONG: &[(&str, &str)] = &[
 ];
 
 /// Any text is a good value of these.
-const NEVER_WRONG: [&str; 6] = [
+const NEVER_WRONG: [&str; 8] = [
+    "JWT_ISSUER",
+    "JWT_AUDIENCE",
     "S3_KEY",
     "STORAGE_SECRET",
     "SECRET",

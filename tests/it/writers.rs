@@ -259,8 +259,8 @@ fn names_in_data_dir(settings: &Settings) -> Vec<String> {
     let entries = fs::read_dir(settings.data_dir()).expect("the data directory");
     let mut names: Vec<String> = entries
         .map(|entry| entry.expect("an entry").file_name().to_string_lossy().into_owned())
-        // The service's own counts and the audit log.
-        .filter(|name| !name.starts_with("heare-auth.db"))
+        // The service's own: counts, the audit log, the key that signs tokens.
+        .filter(|name| !name.starts_with("heare-auth.db") && name != "jwt-secret")
         .collect();
     names.sort();
     names

@@ -133,7 +133,7 @@ fn a_start_without_readable_keys_names_the_setting() {
     let missing = given(Some(PrivateKey::File("/nowhere/keys.pem".into())), None);
     assert_eq!(
         open(missing).as_deref(),
-        Some("the file that JWT_PRIVATE_KEY names cannot be read: entity not found")
+        Some("JWT_PRIVATE_KEY names a file that cannot be read: entity not found")
     );
     let text = given(
         Some(PrivateKey::Pem(Secret::new("-----BEGIN RSA PRIVATE KEY-----"))),

@@ -98,8 +98,14 @@ impl Redis {
 
     /// What `redis-cli` answers.
     pub fn ask(&self, command: &str) -> String {
+        self.ask_in(0, command)
+    }
+
+    /// The same of one of its databases.
+    fn ask_in(&self, database: u8, command: &str) -> String {
+        let (port, database) = (self.address.port().to_string(), database.to_string());
         let output = Command::new("redis-cli")
-            .args(["-h", "127.0.0.1", "-p", &self.address.port().to_string()])
+            .args(["-h", "127.0.0.1", "-p", &port, "-n", &database])
             .args(command.split(' '))
             .output()
             .expect("redis-cli comes with redis-server");
@@ -111,17 +117,21 @@ impl Redis {
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     }
 
-    /// Every key with what it holds.
+    /// Every key of every database, with what it holds.
     pub fn dump(&self) -> String {
-        let show = |key: &str| {
-            let ask = match self.ask(&format!("TYPE {key}")).as_str() {
+        let show = |database: u8, key: &str| {
+            let ask = match self.ask_in(database, &format!("TYPE {key}")).as_str() {
                 "hash" => format!("HGETALL {key}"),
                 "zset" => format!("ZRANGE {key} 0 -1 WITHSCORES"),
                 _ => format!("GET {key}"),
             };
-            format!("{key}\n{}\n", self.ask(&ask))
+            format!("{key}\n{}\n", self.ask_in(database, &ask))
         };
-        self.ask("KEYS *").lines().map(show).collect()
+        let shown = |database| {
+            let keys = self.ask_in(database, "KEYS *");
+            keys.lines().map(|key| show(database, key)).collect::<String>()
+        };
+        (0..16).map(shown).collect()
     }
 
     pub fn command(&self, command: &str) {
