@@ -1,4 +1,4 @@
-//! Tokens between this service and others: PyJWT reads ours by what we publish, and writes some that are ours to refuse.
+//! Tokens between this service and others: `PyJWT` reads ours by what we publish, and writes some that are ours to refuse.
 
 use std::{
     io::Write as _,
