@@ -22,9 +22,9 @@ mod start;
 pub mod token;
 pub mod users;
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
-use tokio::{runtime::Handle, sync::mpsc};
+use tokio::{runtime::Handle, sync::mpsc, time::timeout};
 
 pub use self::{
     error::{AccountError, RefreshTrouble, TokenTrouble, Unavailable},
@@ -43,6 +43,9 @@ use self::{
     users::Users,
 };
 use crate::{clock::Clock, config::PasswordPolicy, core::secret::Secret};
+
+/// How long anybody waits for a password to be hashed, where verifies leave little of the cores. What was begun goes on.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Fills a buffer with random bytes, and says whether the system had any.
 pub type Fill = fn(&mut [u8]) -> bool;
@@ -195,7 +198,11 @@ impl Accounts {
         W: Future<Output = Result<T, AccountError>> + Send + 'static,
     {
         let working = self.runtime.spawn(work(Arc::clone(&self.shared)));
-        // A defect lets nobody in either.
-        working.await.unwrap_or(Err(AccountError::Stopping))
+        match timeout(PATIENCE, working).await {
+            Ok(Ok(done)) => done,
+            // A defect lets nobody in either.
+            Ok(Err(_)) => Err(AccountError::Stopping),
+            Err(_) => Err(AccountError::Busy),
+        }
     }
 }

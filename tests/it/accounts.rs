@@ -83,7 +83,7 @@ impl Site {
             .with("DB_TABLE", name)
             .with("REDIS_HOST", redis.address.ip().to_string())
             .with("REDIS_PORT", redis.address.port().to_string())
-            .with("REDIS_DB", "3")
+            .with("REDIS_DB", "0")
             .with("SECRET_KEY", SECRET_KEY);
         Self {
             name: "PostgreSQL and Redis",

@@ -253,8 +253,8 @@ fn a_rotated_private_key_is_one_that_openssl_reads_and_the_old_one_stays() {
         (&first["algorithm"], &first["rotated"], &first["kept"]),
         (&json!("EdDSA"), &json!(true), &json!(0))
     );
-    let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode, 0o600);
+    let rights = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(rights, 0o600);
     assert_eq!(jwt(&settings, &["--init"])["rotated"], false);
     let rotated = jwt(&settings, &[]);
     assert_eq!((&rotated["kept"], blocks(&path)), (&json!(1), 2));
