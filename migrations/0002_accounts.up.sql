@@ -51,11 +51,10 @@ CREATE TABLE session_refreshes (
 );
 CREATE INDEX session_refreshes_session ON session_refreshes (session_id, rotation);
 
--- Failed guesses at passwords, by digest of a login or of an address.
+-- Failed guesses at passwords, by digest of a login or of an address, and when the wait for the next began.
 CREATE TABLE guesses (
     subject TEXT NOT NULL PRIMARY KEY,
     failures BIGINT NOT NULL,
-    locked_until BIGINT NOT NULL,
     last_at BIGINT NOT NULL
 );
 CREATE INDEX guesses_last_at ON guesses (last_at);

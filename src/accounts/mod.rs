@@ -1,6 +1,8 @@
 //! People's accounts: who they are, how they prove it, and where they are logged in.
 
 pub mod common;
+pub mod guard;
+pub mod hasher;
 pub mod import;
 pub mod introspection;
 pub mod key_file;

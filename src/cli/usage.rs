@@ -272,7 +272,10 @@ fn audit_text(page: &AuditPage) -> String {
         width(26, &key_id),
         width(20, &|entry| shown(&entry.who)),
     );
-    let mut text = format!("{:<22}{:<what$}{:<key$}{:<who$}Result\n", "When", "What", "Key ID", "Who");
+    let mut text = format!(
+        "{:<22}{:<what$}{:<key$}{:<who$}Result\n",
+        "When", "What", "Key ID", "Who"
+    );
     for entry in &page.entries {
         writeln!(
             text,

@@ -3,8 +3,10 @@
 
 mod delete;
 mod import;
+mod sessions;
+mod show;
 
-use std::{fmt::Write as _, process::ExitCode, sync::Arc};
+use std::{process::ExitCode, sync::Arc};
 
 use serde::Serialize;
 
@@ -18,7 +20,7 @@ use crate::{
     accounts::{
         Unavailable,
         login_name::LoginName,
-        sessions::{Session, SessionId, Sessions},
+        sessions::{Session, Sessions},
         users::{User, UserId, Users},
     },
     clock::Clock,
@@ -31,7 +33,6 @@ use crate::{
 const ACTIONS: [&str; 7] = ["list", "show", "disable", "enable", "delete", "sessions", "import"];
 /// So many users are asked for at once.
 const PAGE: u32 = 500;
-const LABEL_WIDTH: usize = 13;
 
 pub async fn users(mut args: Args) -> Result<ExitCode, Failure> {
     let options = Options::take(&mut args)?;
@@ -41,12 +42,12 @@ pub async fn users(mut args: Args) -> Result<ExitCode, Failure> {
     let action = args.word("ACTION", &ACTIONS)?;
     options.check(action)?;
     match action {
-        "list" => list(args, &options).await,
+        "list" => show::list(args, &options).await,
         "import" => import::import(args, &options).await,
-        "show" => show(Named::find(args, &options).await?, &options).await,
+        "show" => show::show(Named::find(args, &options).await?, &options).await,
         "disable" => disable(Named::find(args, &options).await?, &options).await,
         "enable" => enable(Named::find(args, &options).await?, &options).await,
-        "sessions" => sessions(Named::find(args, &options).await?, &options).await,
+        "sessions" => sessions::sessions(Named::find(args, &options).await?, &options).await,
         _ => delete::delete(Named::find(args, &options).await?, &options).await,
     }
 }
@@ -214,114 +215,6 @@ impl Named {
     }
 }
 
-/// A user without the hash. The members' names are the command line's JSON.
-#[derive(Serialize)]
-struct Shown<'a> {
-    id: i64,
-    login: &'a str,
-    status: &'static str,
-    created_at: String,
-    last_login: Option<String>,
-    disabled_at: Option<String>,
-    hash: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    sessions: Option<usize>,
-}
-
-impl<'a> Shown<'a> {
-    fn of(user: &'a User) -> Self {
-        let hash = ["argon2id", "argon2i", "argon2d"]
-            .into_iter()
-            .find(|kind| user.password_hash.starts_with(&format!("${kind}$")));
-        Self {
-            id: user.id.0,
-            login: &user.login,
-            status: if user.disabled_at.is_some() { "disabled" } else { "good" },
-            created_at: user.created_at.to_string(),
-            last_login: user.last_login.map(|time| time.to_string()),
-            disabled_at: user.disabled_at.map(|time| time.to_string()),
-            hash: hash.unwrap_or("bcrypt"),
-            sessions: None,
-        }
-    }
-}
-
-#[derive(Serialize)]
-struct Listed<'a> {
-    users: Vec<Shown<'a>>,
-    total: usize,
-}
-
-async fn list(args: Args, options: &Options) -> Result<ExitCode, Failure> {
-    let accounts = Accounts::open(args.settings()?)?;
-    let users = accounts.all().await?;
-    let listed = Listed {
-        users: users.iter().map(Shown::of).collect(),
-        total: users.len(),
-    };
-    output::answer(&if options.json {
-        output::json_line(&listed)
-    } else {
-        table(&listed)
-    })?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn table(listed: &Listed<'_>) -> String {
-    if listed.users.is_empty() {
-        return "No users found.\n".to_owned();
-    }
-    let logins: Vec<String> = listed.users.iter().map(|user| shown(user.login)).collect();
-    let width = logins
-        .iter()
-        .map(|login| login.chars().count())
-        .max()
-        .unwrap_or_default()
-        .max(20)
-        + 2;
-    let mut text = format!("{:<8}{:<width$}{:<22}Last login\n", "ID", "Login", "Created");
-    for (user, login) in listed.users.iter().zip(logins) {
-        let last_login = user.last_login.as_deref().unwrap_or("Never");
-        let mark = if user.disabled_at.is_some() { "  (disabled)" } else { "" };
-        writeln!(
-            text,
-            "{:<8}{login:<width$}{:<22}{last_login}{mark}",
-            user.id, user.created_at
-        )
-        .expect("a String takes everything");
-    }
-    writeln!(text, "Total: {} users", listed.total).expect("a String takes everything");
-    text
-}
-
-async fn show(named: Named, options: &Options) -> Result<ExitCode, Failure> {
-    let count = named.list_sessions().await?.len();
-    let user = Shown {
-        sessions: Some(count),
-        ..Shown::of(&named.user)
-    };
-    if options.json {
-        output::answer(&output::json_line(&user))?;
-        return Ok(ExitCode::SUCCESS);
-    }
-    let mut text = String::new();
-    push(&mut text, "Login", &named.login());
-    push(&mut text, "ID", &user.id.to_string());
-    push(&mut text, "Created", &user.created_at);
-    push(&mut text, "Last login", user.last_login.as_deref().unwrap_or("Never"));
-    if let Some(disabled_at) = &user.disabled_at {
-        push(&mut text, "Disabled", disabled_at);
-    }
-    push(&mut text, "Hash", user.hash);
-    push(&mut text, "Sessions", &count.to_string());
-    output::answer(&text)?;
-    Ok(ExitCode::SUCCESS)
-}
-
-fn push(text: &mut String, label: &str, value: &str) {
-    writeln!(text, "{:<LABEL_WIDTH$}{value}", format!("{label}:")).expect("a String takes everything");
-}
-
 /// `users disable --json` and `users enable --json`.
 #[derive(Serialize)]
 struct ChangedUser<'a> {
@@ -383,98 +276,4 @@ fn ended_line(ended: u64) -> String {
         1 => "  1 session ended.\n".to_owned(),
         _ => format!("  {ended} sessions ended.\n"),
     }
-}
-
-/// `users sessions --json`.
-#[derive(Serialize)]
-struct SessionList<'a> {
-    id: i64,
-    login: &'a str,
-    ended: u64,
-    /// Those that are left.
-    sessions: Vec<ShownSession<'a>>,
-}
-
-#[derive(Serialize)]
-struct ShownSession<'a> {
-    id: &'a str,
-    created_at: String,
-    refreshed_at: String,
-    expires_at: String,
-    address: &'a str,
-    user_agent: Option<&'a str>,
-}
-
-impl<'a> ShownSession<'a> {
-    fn of(session: &'a Session) -> Self {
-        Self {
-            id: session.id.as_str(),
-            created_at: session.created_at.to_string(),
-            refreshed_at: session.rotated_at.to_string(),
-            expires_at: session.expires_at.to_string(),
-            address: &session.address,
-            user_agent: session.user_agent.as_deref(),
-        }
-    }
-}
-
-async fn sessions(named: Named, options: &Options) -> Result<ExitCode, Failure> {
-    let ended = end_sessions(&named, options).await?;
-    if ended > 0 {
-        named.accounts.write_down(Action::EndSessions, Some(named.user.id));
-    }
-    let sessions = named.list_sessions().await?;
-    let list = SessionList {
-        id: named.user.id.0,
-        login: &named.user.login,
-        ended,
-        sessions: sessions.iter().map(ShownSession::of).collect(),
-    };
-    output::answer(&if options.json {
-        output::json_line(&list)
-    } else {
-        sessions_text(&list)
-    })?;
-    Ok(ExitCode::SUCCESS)
-}
-
-async fn end_sessions(named: &Named, options: &Options) -> Result<u64, Failure> {
-    if options.end_all {
-        return named.end_all().await;
-    }
-    let Some(id) = &options.end else {
-        return Ok(0);
-    };
-    let unknown = || Failure::failed("this user has no such session");
-    let id = SessionId::parse(id).ok_or_else(unknown)?;
-    let ended = named.accounts.sessions.end(named.user.id, &id).await;
-    let ended = ended.map_err(|error| named.accounts.failure(error))?;
-    if ended { Ok(1) } else { Err(unknown()) }
-}
-
-fn sessions_text(list: &SessionList<'_>) -> String {
-    let mut text = ended_line(list.ended);
-    if list.sessions.is_empty() {
-        writeln!(text, "{} is not logged in.", shown(list.login)).expect("a String takes everything");
-        return text;
-    }
-    writeln!(
-        text,
-        "{:<38}{:<22}{:<22}{:<16}Client",
-        "Session", "Created", "Refreshed", "Address"
-    )
-    .expect("a String takes everything");
-    for session in &list.sessions {
-        let client = session.user_agent.map_or_else(|| "-".to_owned(), shown);
-        writeln!(
-            text,
-            "{:<38}{:<22}{:<22}{:<16}{client}",
-            session.id,
-            session.created_at,
-            session.refreshed_at,
-            shown(session.address)
-        )
-        .expect("a String takes everything");
-    }
-    text
 }

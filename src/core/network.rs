@@ -2,7 +2,7 @@
 
 pub mod chain;
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use ipnet::IpNet;
 
@@ -81,6 +81,17 @@ fn network(text: &str) -> Result<IpNet, BadNetwork> {
 fn prefix_length(text: &str) -> Result<u8, BadNetwork> {
     let is_number = text.bytes().all(|byte| byte.is_ascii_digit());
     text.parse().ok().filter(|_| is_number).ok_or(BadNetwork)
+}
+
+/// Who has an IPv6 address has all of its /64.
+pub fn peer_network(peer: IpAddr) -> IpAddr {
+    match peer.to_canonical() {
+        IpAddr::V4(address) => address.into(),
+        IpAddr::V6(address) => {
+            let [a, b, c, d, ..] = address.segments();
+            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
+        }
+    }
 }
 
 #[cfg(test)]

@@ -4,12 +4,12 @@
 
 use std::{
     hash::{BuildHasher, RandomState},
-    net::{IpAddr, Ipv6Addr},
+    net::IpAddr,
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Instant,
 };
 
-use crate::core::guess::Guesses;
+use crate::core::{guess::Guesses, network::peer_network};
 
 const PLACES: usize = 1 << 12;
 
@@ -42,7 +42,7 @@ impl GuessLimit {
     }
 
     fn failed_at(&self, peer: IpAddr, now_ms: u64) -> Result<(), u64> {
-        let network = network(peer);
+        let network = peer_network(peer);
         let places = self.rows.each_ref().map(|row| row.place(network));
         let wait = |place: &AtomicU64| {
             Guesses::from_word(place.load(Relaxed))
@@ -74,17 +74,6 @@ impl Row {
         let hash = self.seed.hash_one(network);
         let number = usize::try_from(hash % PLACES as u64).expect("there are few places");
         &self.places[number]
-    }
-}
-
-/// Who has an IPv6 address has all of its /64.
-fn network(peer: IpAddr) -> IpAddr {
-    match peer.to_canonical() {
-        IpAddr::V4(address) => address.into(),
-        IpAddr::V6(address) => {
-            let [a, b, c, d, ..] = address.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
     }
 }
 

@@ -3,6 +3,7 @@
 //! Counters are exact. Of a timer, every duration is kept while there are at most 64 between two takes; beyond that
 //! an unbiased sample of 64 is kept, and its `…_count`, `…_sum_us` and `…_max` stay exact.
 
+mod accounts;
 mod durations;
 mod interval;
 mod shard;
@@ -14,6 +15,7 @@ use std::{
 };
 
 use self::{
+    accounts::AccountMetrics,
     durations::Durations,
     interval::METRICS_DROPPED,
     shard::{SHARDS, Shard, mine, take_counts},
@@ -25,6 +27,7 @@ pub use self::{interval::Interval, timer::SAMPLE};
 const UNSET: u64 = u64::MAX;
 
 pub struct Metrics {
+    pub accounts: AccountMetrics,
     verify: [Shard; SHARDS],
     authz: [Shard; SHARDS],
     bcrypt: AtomicU64,
@@ -287,7 +290,7 @@ impl Metrics {
         let [managed, unmanaged] = [taken(&self.management_done), taken(&self.management_refused)];
         let management_failed = taken(&self.management_failed);
         let rejected = taken(&self.refresh_rejected);
-        vec![
+        let mut counters = vec![
             ("verify.requests", requests),
             ("verify.success", success),
             ("verify.failed", failed),
@@ -330,7 +333,9 @@ impl Metrics {
             ("usage.dropped", taken(&self.usage_dropped)),
             ("usage.failed", taken(&self.usage_failed)),
             ("audit.dropped", taken(&self.audit_dropped)),
-        ]
+        ];
+        counters.extend(self.accounts.take_counters(&durations.hashes));
+        counters
     }
 
     fn gauges(&self) -> Vec<(&'static str, Option<f64>)> {
@@ -357,6 +362,7 @@ impl Metrics {
             refresh: self.refresh_duration.take(),
             management: self.management_duration.take(),
             startup: self.startup_duration.take(),
+            hashes: self.accounts.take_durations(),
         }
     }
 }
@@ -364,6 +370,7 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self {
+            accounts: AccountMetrics::new(),
             verify: [const { Shard::new() }; SHARDS],
             authz: [const { Shard::new() }; SHARDS],
             bcrypt: AtomicU64::new(0),
@@ -421,7 +428,7 @@ mod tests {
     fn every_event_adds_to_its_own_names() {
         type Event = fn(&Metrics, Duration);
         let tick = Duration::from_micros(21);
-        let events: [(Event, &[&str]); 27] = [
+        let events: [(Event, &[&str]); 32] = [
             (
                 |m, t| m.verify_success(t),
                 &["verify.duration_count", "verify.requests", "verify.success"],
@@ -476,6 +483,11 @@ mod tests {
             (|m, _| m.ratelimit_guesses(), &["ratelimit.guesses"]),
             (|m, _| m.ratelimit_forgotten(1), &["ratelimit.forgotten"]),
             (|m, _| m.log_dropped(1), &["log.dropped"]),
+            (|m, t| m.accounts.hashed(t), &["accounts.hash_duration_count"]),
+            (|m, _| m.accounts.hasher_busy(), &["accounts.hasher_busy"]),
+            (|m, _| m.accounts.guess_wrong(), &["accounts.guesses_wrong"]),
+            (|m, _| m.accounts.guess_refused(), &["accounts.guesses_refused"]),
+            (|m, _| m.accounts.unavailable(), &["accounts.unavailable"]),
         ];
         for (event, names) in events {
             let metrics = Metrics::default();
@@ -486,6 +498,7 @@ mod tests {
                 "authz.duration_sum_us",
                 "refresh.duration_sum_us",
                 "management.duration_sum_us",
+                "accounts.hash_duration_sum_us",
             ] {
                 assert_eq!(interval.counters.remove(timed).unwrap_or(21), 21);
             }

@@ -32,7 +32,11 @@ fn compose(path: &str) -> Value {
         .arg(root().join(path))
         .output()
         .expect("python runs");
-    assert!(output.status.success(), "{path}: {}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{path}: {}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     serde_json::from_slice(&output.stdout).expect("JSON")
 }
 
@@ -99,13 +103,21 @@ fn the_settings_start_a_service_once_the_secrets_are_filled_in() {
 #[test]
 fn the_names_of_the_document_are_all_there() {
     let names = [
-        "DB_HOST", "DB_PORT", "DB_USER", "DB_PASSWORD", "DB_TABLE", "REDIS_HOST", "REDIS_PORT", "REDIS_DB", "SECRET_KEY",
+        "DB_HOST",
+        "DB_PORT",
+        "DB_USER",
+        "DB_PASSWORD",
+        "DB_TABLE",
+        "REDIS_HOST",
+        "REDIS_PORT",
+        "REDIS_DB",
+        "SECRET_KEY",
         "LOG_LEVEL",
     ];
     for (_, env_file) in FILES {
-        let named: Vec<String> = example(env_file).into_iter().map(|(name, _)| name).collect();
+        let present: Vec<String> = example(env_file).into_iter().map(|(name, _)| name).collect();
         for name in names {
-            assert!(named.iter().any(|other| other == name), "{env_file}: {name}");
+            assert!(present.iter().any(|other| other == name), "{env_file}: {name}");
         }
     }
 }
@@ -194,7 +206,17 @@ fn the_balancers_configuration_is_one_that_haproxy_takes() {
     let certificate = directory.path().join("cert.pem");
     let key = directory.path().join("cert.pem.key");
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes", "-subj", "/CN=localhost"])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+            "-subj",
+            "/CN=localhost",
+        ])
         .arg("-keyout")
         .arg(&key)
         .arg("-out")
@@ -206,7 +228,11 @@ fn the_balancers_configuration_is_one_that_haproxy_takes() {
     let config = directory.path().join("haproxy.cfg");
     let text = text.replace("/certs/cert.pem", certificate.to_str().expect("UTF-8"));
     std::fs::write(&config, text).expect("it can be written");
-    let checked = Command::new(haproxy()).args(["-c", "-f"]).arg(&config).output().expect("haproxy runs");
+    let checked = Command::new(haproxy())
+        .args(["-c", "-f"])
+        .arg(&config)
+        .output()
+        .expect("haproxy runs");
     assert!(checked.status.success(), "{}", String::from_utf8_lossy(&checked.stderr));
 }
 

@@ -14,6 +14,7 @@ mod examples;
 mod expiry;
 mod faults;
 mod flood;
+mod guesses;
 mod hardening;
 mod history;
 mod http;

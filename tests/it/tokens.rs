@@ -1,4 +1,4 @@
-//! Tokens between this service and others: PyJWT reads ours by what we publish, and writes some that are ours to refuse.
+//! Tokens between this service and others: `PyJWT` reads ours by what we publish, and writes some that are ours to refuse.
 
 use std::{
     io::Write as _,
@@ -61,7 +61,10 @@ fn tokens(variable: &str, value: &str) -> Tokens {
 }
 
 fn openssl_key() -> String {
-    let made = Command::new("openssl").args(["genpkey", "-algorithm", "ed25519"]).output().unwrap();
+    let made = Command::new("openssl")
+        .args(["genpkey", "-algorithm", "ed25519"])
+        .output()
+        .unwrap();
     assert!(made.status.success());
     String::from_utf8(made.stdout).unwrap()
 }
@@ -122,7 +125,10 @@ fn a_token_of_another_library_is_taken_only_when_key_header_and_claims_are_ours(
         (&eddsa, made("HS256", public_key, json!({}))),
         (&eddsa, made("HS256", public_key, json!({"kid": kid}))),
         (&eddsa, made("EdDSA", &pem, json!({}))),
-        (&eddsa, made("EdDSA", &pem, json!({"kid": kid, "jwk": public["keys"][0]}))),
+        (
+            &eddsa,
+            made("EdDSA", &pem, json!({"kid": kid, "jwk": public["keys"][0]})),
+        ),
         (&eddsa, made("EdDSA", &openssl_key(), json!({"kid": kid}))),
     ] {
         assert_eq!(tokens.verify(&token, NOW), Err(TokenError::Invalid), "{token}");

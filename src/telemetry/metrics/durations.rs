@@ -12,6 +12,7 @@ pub(super) struct Durations {
     pub(super) refresh: Taken,
     pub(super) management: Taken,
     pub(super) startup: Taken,
+    pub(super) hashes: Taken,
 }
 
 impl Durations {
@@ -27,6 +28,8 @@ impl Durations {
             ("management.duration", self.management.sample),
             ("management.duration_max", self.management.slowest.into_iter().collect()),
             ("startup.duration", self.startup.sample),
+            ("accounts.hash_duration", self.hashes.sample),
+            ("accounts.hash_duration_max", self.hashes.slowest.into_iter().collect()),
         ]
     }
 }

@@ -48,12 +48,11 @@ fn two_rows() -> String {
     )
 }
 
-fn in_both_databases() -> [Settings; 2] {
-    let postgres = postgres::Database::shared();
-    [
-        Settings::file_store(),
-        Settings::file_store().with("DATABASE_URL", postgres.url()),
-    ]
+/// Settings for each database; the second is there as long as its handle is.
+fn in_both_databases() -> [(Settings, Option<postgres::Database>); 2] {
+    let database = postgres::Database::shared();
+    let settings = Settings::file_store().with("DATABASE_URL", database.url());
+    [(Settings::file_store(), None), (settings, Some(database))]
 }
 
 async fn log_in(settings: &Settings, user: i64, number: u8) -> SessionId {
@@ -78,7 +77,7 @@ async fn log_in(settings: &Settings, user: i64, number: u8) -> SessionId {
 
 #[test]
 fn users_of_another_system_are_shown_first_and_then_imported_as_a_whole() {
-    for settings in in_both_databases() {
+    for (settings, _database) in in_both_databases() {
         let planned = import(&settings, &["--dry-run"], &two_rows()).done();
         assert!(planned.stdout.contains("\n  new          2\n"), "{}", planned.stdout);
         assert_eq!(json_of(&settings, &["users", "list"]), json!({"users": [], "total": 0}));
@@ -105,7 +104,7 @@ fn users_of_another_system_are_shown_first_and_then_imported_as_a_whole() {
 
 #[test]
 fn a_file_with_one_bad_row_imports_nobody() {
-    for settings in in_both_databases() {
+    for (settings, _database) in in_both_databases() {
         import(&settings, &["--yes"], &two_rows()).done();
         let other = HASH.replace("$04$", "$05$");
         let csv = format!("id,login,hash\n,carl,{HASH}\n,dora,not a hash\n,bob,{other}\n3,emil,{HASH}\n");
@@ -139,7 +138,10 @@ fn a_user_is_found_by_login_in_any_case_or_by_id() {
     let settings = two_users();
     for who in [&["ADA@example.com"] as &[&str], &[" ada@EXAMPLE.com "], &["--id", "4"]] {
         let shown = json_of(&settings, &[&["users", "show"], who].concat());
-        assert_eq!((&shown["login"], &shown["sessions"]), (&json!("ada@example.com"), &json!(0)));
+        assert_eq!(
+            (&shown["login"], &shown["sessions"]),
+            (&json!("ada@example.com"), &json!(0))
+        );
     }
     run(&settings, &["users", "show", "nobody"]).failed(1, "Error: there is no such user");
     run(&settings, &["users", "show"]).failed(2, "Error: LOGIN is missing");
@@ -155,7 +157,10 @@ async fn a_user_who_is_disabled_is_logged_out_everywhere() {
     log_in(&settings, 4, 2).await;
     log_in(&settings, 9, 3).await;
     let disabled = json_of(&settings, &["users", "disable", "ada@example.com"]);
-    assert_eq!(disabled, json!({"id": 4, "login": "ada@example.com", "changed": true, "sessions_ended": 2}));
+    assert_eq!(
+        disabled,
+        json!({"id": 4, "login": "ada@example.com", "changed": true, "sessions_ended": 2})
+    );
     let shown = json_of(&settings, &["users", "show", "--id", "4"]);
     assert_eq!((&shown["status"], &shown["sessions"]), (&json!("disabled"), &json!(0)));
     assert_eq!(json_of(&settings, &["users", "disable", "--id", "4"])["changed"], false);
@@ -174,13 +179,22 @@ async fn sessions_are_listed_and_ended_one_by_one_or_all_at_once() {
     assert_eq!(listed["sessions"][0]["address"], "192.0.2.7");
     assert_eq!(listed["sessions"][0]["user_agent"], "curl/8.0");
     let text = run(&settings, &["users", "sessions", "--id", "4"]).done().stdout;
-    assert!(text.contains(first.as_str()) && text.contains(second.as_str()), "{text}");
-    for unknown in [bobs.as_str(), "ses_1", ""] {
-        let ended = run(&settings, &["users", "sessions", "--id", "4", &format!("--end={unknown}")]);
+    assert!(
+        text.contains(first.as_str()) && text.contains(second.as_str()),
+        "{text}"
+    );
+    for unknown in [bobs.as_str(), "ses_1"] {
+        let ended = run(
+            &settings,
+            &["users", "sessions", "--id", "4", &format!("--end={unknown}")],
+        );
         ended.failed(1, "Error: this user has no such session");
     }
     let left = json_of(&settings, &["users", "sessions", "--id", "4", "--end", first.as_str()]);
-    assert_eq!((&left["ended"], &left["sessions"][0]["id"]), (&json!(1), &json!(second.as_str())));
+    assert_eq!(
+        (&left["ended"], &left["sessions"][0]["id"]),
+        (&json!(1), &json!(second.as_str()))
+    );
     let left = json_of(&settings, &["users", "sessions", "--id", "4", "--end-all"]);
     assert_eq!((&left["ended"], &left["sessions"]), (&json!(1), &json!([])));
     assert_eq!(json_of(&settings, &["users", "show", "bob"])["sessions"], 1);
@@ -203,7 +217,11 @@ async fn a_user_who_is_deleted_takes_sessions_and_keys_along() {
     );
     let keys = json_of(&settings, &["list"]);
     let status_of = |owner: &str| -> Vec<&str> {
-        let keys = keys["keys"].as_array().unwrap().iter().filter(|key| key["user_id"] == owner);
+        let keys = keys["keys"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(|key| key["user_id"] == owner);
         keys.map(|key| key["status"].as_str().unwrap()).collect()
     };
     assert_eq!(status_of("4"), ["revoked", "revoked"]);
@@ -218,7 +236,10 @@ fn jwt(settings: &Settings, arguments: &[&str]) -> Value {
 }
 
 fn blocks(path: &Path) -> usize {
-    std::fs::read_to_string(path).unwrap().matches("BEGIN PRIVATE KEY").count()
+    std::fs::read_to_string(path)
+        .unwrap()
+        .matches("BEGIN PRIVATE KEY")
+        .count()
 }
 
 #[test]
@@ -227,38 +248,66 @@ fn a_rotated_private_key_is_one_that_openssl_reads_and_the_old_one_stays() {
     let path = settings.home().join("keys/jwt.pem");
     let settings = settings.with("JWT_PRIVATE_KEY", path.to_str().unwrap());
     let made = jwt(&settings, &["--init"]);
-    assert_eq!((&made["algorithm"], &made["rotated"], &made["kept"]), (&json!("EdDSA"), &json!(true), &json!(0)));
-    let mode = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
-    assert_eq!(mode, 0o600);
+    assert_eq!(
+        (&made["algorithm"], &made["rotated"], &made["kept"]),
+        (&json!("EdDSA"), &json!(true), &json!(0))
+    );
+    let rights = std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+    assert_eq!(rights, 0o600);
     assert_eq!(jwt(&settings, &["--init"])["rotated"], false);
     let rotated = jwt(&settings, &[]);
     assert_eq!((&rotated["kept"], blocks(&path)), (&json!(1), 2));
     assert_ne!(rotated["kid"], made["kid"]);
-    let read = Command::new("openssl").args(["pkey", "-noout", "-text", "-in"]).arg(&path).output().unwrap();
+    let read = Command::new("openssl")
+        .args(["pkey", "-noout", "-text", "-in"])
+        .arg(&path)
+        .output()
+        .unwrap();
     assert!(String::from_utf8_lossy(&read.stdout).starts_with("ED25519 Private-Key"));
     // No token of the older keys can be over yet.
     assert_eq!(jwt(&settings, &["--drop-old"])["dropped"], 0);
     let text = std::fs::read_to_string(&path).unwrap();
     let long_ago: String = text
         .lines()
-        .map(|line| if line.starts_with("# made ") { "# made 2024-01-01T00:00:00Z\n".to_owned() } else { format!("{line}\n") })
+        .map(|line| {
+            if line.starts_with("# made ") {
+                "# made 2024-01-01T00:00:00Z\n".to_owned()
+            } else {
+                format!("{line}\n")
+            }
+        })
         .collect();
     std::fs::write(&path, long_ago).unwrap();
     let dropped = jwt(&settings, &["--drop-old"]);
-    assert_eq!((&dropped["dropped"], &dropped["kept"], blocks(&path)), (&json!(2), &json!(1), 2));
+    assert_eq!(
+        (&dropped["dropped"], &dropped["kept"], blocks(&path)),
+        (&json!(2), &json!(1), 2)
+    );
 }
 
 #[test]
 fn a_key_made_by_openssl_is_rotated_and_kept() {
     let settings = Settings::file_store();
     let path = settings.home().join("jwt.pem");
-    let made = Command::new("openssl").args(["genpkey", "-algorithm", "ed25519", "-out"]).arg(&path).status().unwrap();
+    let made = Command::new("openssl")
+        .args(["genpkey", "-algorithm", "ed25519", "-out"])
+        .arg(&path)
+        .status()
+        .unwrap();
     assert!(made.success());
     let settings = settings.with("JWT_PRIVATE_KEY", path.to_str().unwrap());
     assert_eq!((&jwt(&settings, &[])["kept"], blocks(&path)), (&json!(1), 2));
-    std::fs::write(&path, "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n").unwrap();
+    std::fs::write(
+        &path,
+        "-----BEGIN RSA PRIVATE KEY-----\nAAAA\n-----END RSA PRIVATE KEY-----\n",
+    )
+    .unwrap();
     let said = run(&settings, &["jwt", "rotate"]);
-    assert!(said.stderr.contains("must hold Ed25519 private keys in PEM form"), "{}", said.stderr);
+    assert!(
+        said.stderr.contains("must hold Ed25519 private keys in PEM form"),
+        "{}",
+        said.stderr
+    );
     assert_eq!(said.code, Some(1));
 }
 
@@ -268,7 +317,10 @@ fn the_secret_beside_a_local_database_is_rotated_in_its_file() {
     let path = settings.data_dir().join("jwt-secret");
     let secrets = || -> Vec<String> {
         let text = std::fs::read_to_string(&path).unwrap();
-        text.lines().filter(|line| !line.starts_with('#')).map(str::to_owned).collect()
+        text.lines()
+            .filter(|line| !line.starts_with('#'))
+            .map(str::to_owned)
+            .collect()
     };
     assert_eq!(jwt(&settings, &[])["algorithm"], "HS256");
     let first = secrets();
@@ -302,5 +354,9 @@ fn a_weak_secret_stops_the_start() {
     let weak = Settings::file_store().with("SECRET_KEY", "your-secret-key-here");
     let said: Said = weak.run(&["serve"]).into();
     assert_eq!(said.code, Some(1));
-    assert!(said.stderr.starts_with("Error: SECRET_KEY must be 32 bytes or more"), "{}", said.stderr);
+    assert!(
+        said.stderr.starts_with("Error: SECRET_KEY must be 32 bytes or more"),
+        "{}",
+        said.stderr
+    );
 }
