@@ -18,7 +18,9 @@ CREATE TABLE users (
     epoch BIGINT NOT NULL,
     created_at BIGINT NOT NULL,
     last_login BIGINT,
-    disabled_at BIGINT
+    disabled_at BIGINT,
+    -- The user is being deleted: nobody can log in any more, and the deletion can be repeated until it is done.
+    leaving_at BIGINT
 );
 
 -- One row a login. Empty where sessions are kept in Redis.

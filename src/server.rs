@@ -16,6 +16,7 @@ use tokio::{
 };
 
 use crate::{
+    accounts::{self, Accounts},
     catalogue::Catalogue,
     clock::Clock,
     config::{Config, LimitConfig},
@@ -81,6 +82,8 @@ pub enum StartError {
     Store(#[from] StoreError),
     #[error("the system gives no more threads: {0}")]
     Threads(io::ErrorKind),
+    #[error(transparent)]
+    Accounts(#[from] accounts::StartError),
 }
 
 /// The running service. When it is dropped without `stop`, its connections are cut.
@@ -106,7 +109,10 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
     let store = Store::open(&config.store).await?;
     let location = store.location();
     let limits = start_limits(&config.limits, &telemetry).await?;
-    let (loader, app) = wire(&config, store, limits, &telemetry).map_err(no_threads)?;
+    let clock = Arc::new(Clock::default());
+    let accounts = start_accounts(&config, &clock, &telemetry)?;
+    let said_of_accounts = accounts.as_ref().map_or_else(|off| off.sentence(), |_| "on");
+    let (loader, app) = wire(&config, store, limits, clock, accounts.ok(), &telemetry).map_err(no_threads)?;
     tokio::spawn(first_load(
         app.refresher.clone(),
         app.reader.clone(),
@@ -147,6 +153,7 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
         address = %address,
         admin_address = admin_address.map(tracing::field::display),
         store = location,
+        accounts = said_of_accounts,
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
@@ -225,8 +232,29 @@ async fn expiry(config: &Config, app: &App, after: Duration) -> Result<Expiry, S
     })
 }
 
-fn wire(config: &Config, store: Store, limits: Limits, telemetry: &Telemetry) -> io::Result<(Loader, Arc<App>)> {
-    let clock = Arc::new(Clock::default());
+/// Before anything else is started: a signing key that cannot be used stops the start.
+fn start_accounts(
+    config: &Config,
+    clock: &Arc<Clock>,
+    telemetry: &Telemetry,
+) -> Result<Result<Accounts, accounts::Off>, StartError> {
+    let ground = accounts::Ground {
+        database: &config.usage.database,
+        redis: config.limits.redis_url.as_ref(),
+        tokens: &config.tokens,
+        passwords: config.passwords,
+    };
+    Ok(Accounts::start(&ground, clock, telemetry, fill)?)
+}
+
+fn wire(
+    config: &Config,
+    store: Store,
+    limits: Limits,
+    clock: Arc<Clock>,
+    accounts: Option<Accounts>,
+    telemetry: &Telemetry,
+) -> io::Result<(Loader, Arc<App>)> {
     let envelope = Envelope::new(config.store.storage_secret.as_ref());
     let snapshot = config.snapshot_path.clone().map(|path| SnapshotFile {
         path,
@@ -260,7 +288,7 @@ fn wire(config: &Config, store: Store, limits: Limits, telemetry: &Telemetry) ->
     let management = Management::new(
         catalogue,
         https,
-        config.management.cors_origins.clone(),
+        &config.management,
         config.key_prefixes.clone(),
         usage.clone(),
         clock.clone(),
@@ -280,6 +308,7 @@ fn wire(config: &Config, store: Store, limits: Limits, telemetry: &Telemetry) ->
         proxies: config.trusted_proxies.clone(),
         authz_query_key: config.authz_query_key,
         management,
+        accounts,
         draining: AtomicBool::new(false),
     };
     Ok((loader, Arc::new(app)))

@@ -23,6 +23,8 @@ pub struct User {
     pub created_at: Timestamp,
     pub last_login: Option<Timestamp>,
     pub disabled_at: Option<Timestamp>,
+    /// Since when it is being deleted: from then on nothing else can be done with it.
+    pub leaving_at: Option<Timestamp>,
 }
 
 /// What is known of a user before there is one.
@@ -69,20 +71,20 @@ impl Users {
     }
 
     pub async fn by_login(&self, login_key: &str) -> Result<Option<User>, Unavailable> {
-        let sql = "SELECT id, login, password_hash, epoch, created_at, last_login, disabled_at
+        let sql = "SELECT id, login, password_hash, epoch, created_at, last_login, disabled_at, leaving_at
                    FROM users WHERE login_key = $1";
         self.one(sql, &[login_key.into()]).await
     }
 
     pub async fn by_id(&self, id: UserId) -> Result<Option<User>, Unavailable> {
-        let sql = "SELECT id, login, password_hash, epoch, created_at, last_login, disabled_at
+        let sql = "SELECT id, login, password_hash, epoch, created_at, last_login, disabled_at, leaving_at
                    FROM users WHERE id = $1";
         self.one(sql, &[id.0.into()]).await
     }
 
     /// At most `limit` users with an id beyond this one, by id.
     pub async fn list(&self, after: UserId, limit: u32) -> Result<Vec<User>, Unavailable> {
-        let sql = "SELECT id, login, password_hash, epoch, created_at, last_login, disabled_at
+        let sql = "SELECT id, login, password_hash, epoch, created_at, last_login, disabled_at, leaving_at
                    FROM users WHERE id > $1 ORDER BY id LIMIT $2";
         self.fetch(sql, &[after.0.into(), i64::from(limit).into()]).await
     }
@@ -117,6 +119,12 @@ impl Users {
     pub async fn enable(&self, id: UserId) -> Result<bool, Unavailable> {
         let sql = "UPDATE users SET disabled_at = NULL WHERE id = $1 AND disabled_at IS NOT NULL";
         self.change(sql, &[id.0.into()]).await
+    }
+
+    /// Ends all sessions, for good: from here on the user can only be deleted. False for a user who is gone.
+    pub async fn begin_deletion(&self, id: UserId, at: Timestamp) -> Result<bool, Unavailable> {
+        let sql = "UPDATE users SET leaving_at = COALESCE(leaving_at, $2), epoch = epoch + 1 WHERE id = $1";
+        self.change(sql, &[id.0.into(), at.into()]).await
     }
 
     /// The login is free for others from now on. False when the user was gone already.
@@ -181,6 +189,7 @@ fn user(row: &Row) -> User {
         created_at: Timestamp::from_millis(row[4].int()),
         last_login: time(&row[5]),
         disabled_at: time(&row[6]),
+        leaving_at: time(&row[7]),
     }
 }
 

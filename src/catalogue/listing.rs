@@ -75,6 +75,13 @@ impl Listing {
         self.by_id.get(id).map(|&number| &self.records[number as usize].record)
     }
 
+    /// The ids of those that nobody has revoked yet.
+    pub fn unrevoked(&self, filter: &Filter) -> Vec<String> {
+        let records = self.records.iter().map(|placed| &placed.record);
+        let unrevoked = records.filter(|record| filter.sees(record) && !record.revoked);
+        unrevoked.map(|record| record.id.clone()).collect()
+    }
+
     pub fn page(&self, filter: &Filter, after: Option<&After>, limit: usize, now: Timestamp) -> Page<'_> {
         let wanted = |placed: &&Placed| filter.wants(&placed.record, now);
         let total = if filter.wants_all() {

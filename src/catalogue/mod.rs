@@ -27,6 +27,7 @@ use crate::{
         change::{Change, ChangeError},
         document::Document,
         index::Index,
+        time::Timestamp,
     },
     envelope::Envelope,
     loader::Refresher,
@@ -173,6 +174,21 @@ impl Catalogue {
         spawn_blocking(move || question(&listing))
             .await
             .map_err(|_| Trouble::Unfit)
+    }
+
+    /// Takes away every key of this owner by one write, and tells which those were. To be called within `carry_out`.
+    pub async fn revoke_all_of(&self, owner: String, reason: &str, at: Timestamp) -> Result<Vec<String>, Trouble> {
+        let filter = Filter {
+            owner: Some(owner.clone()),
+            good_only: false,
+        };
+        let unrevoked = self.ask(move |listing| listing.unrevoked(&filter)).await?;
+        if unrevoked.is_empty() {
+            return Ok(unrevoked);
+        }
+        let reason = reason.to_owned();
+        self.change(Change::RevokeOwned { owner, reason, at }, None).await?;
+        Ok(unrevoked)
     }
 
     /// Makes the change if the guard has nothing against it. To be called within `carry_out`.

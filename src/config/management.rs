@@ -1,12 +1,15 @@
 //! How the routes below `/api/` may be called: from which web pages, and over which connections.
 
 use super::{ConfigError, Values};
+use crate::core::scope::{MAX_SCOPES, Scope};
 
 /// How the routes below `/api/` may be called.
 #[derive(Clone, Debug)]
 pub struct ManagementConfig {
     pub cors_origins: Origins,
     pub allow_plain_http: bool,
+    /// What people who are logged in may give to their keys; never what stands for an operator's right.
+    pub user_scopes: Vec<Scope<'static>>,
 }
 
 /// The web pages that may call them.
@@ -24,8 +27,24 @@ impl ManagementConfig {
         Ok(Self {
             cors_origins: values.read("CORS_ORIGINS", origins, forms)?.unwrap_or(Origins::None),
             allow_plain_http: values.boolean("ALLOW_PLAIN_HTTP")?,
+            user_scopes: values
+                .read(
+                    "USER_SCOPES",
+                    scopes,
+                    "* for all, none, or scopes such as orders:*, separated by commas",
+                )?
+                .unwrap_or_else(|| scopes("*").expect("a star is a scope")),
         })
     }
+}
+
+fn scopes(text: &str) -> Option<Vec<Scope<'static>>> {
+    if text == "none" {
+        return Some(Vec::new());
+    }
+    let scopes = text.split(',').map(|scope| Scope::parse(scope.trim().to_owned()).ok());
+    let scopes: Vec<_> = scopes.collect::<Option<_>>()?;
+    (scopes.len() <= MAX_SCOPES).then_some(scopes)
 }
 
 fn origins(text: &str) -> Option<Origins> {
@@ -51,6 +70,20 @@ fn origin_of(text: &str) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_scopes_of_people_are_all_none_or_named() {
+        let read = |text| scopes(text).map(|all| all.iter().map(|scope| scope.as_str().to_owned()).collect::<Vec<_>>());
+        assert_eq!(read("*"), Some(vec!["*".to_owned()]));
+        assert_eq!(read("none"), Some(Vec::new()));
+        assert_eq!(
+            read("orders:*, files:read"),
+            Some(vec!["orders:*".to_owned(), "files:read".to_owned()])
+        );
+        for wrong in ["orders:", "a b", "a,,b", ","] {
+            assert_eq!(read(wrong), None, "{wrong}");
+        }
+    }
 
     #[test]
     fn origins_are_read_as_browsers_send_them() {

@@ -118,7 +118,12 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "ALLOW_PLAIN_HTTP",
         "false",
-        "key management over plain HTTP from other hosts, too",
+        "key management and accounts over plain HTTP from other hosts, too",
+    ),
+    setting(
+        "USER_SCOPES",
+        "*",
+        "scopes that people may give to their own keys, separated by commas; none for none",
     ),
     setting(
         "REFRESH_URL",

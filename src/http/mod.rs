@@ -1,6 +1,7 @@
 //! The HTTP side: connections, routes, answers. `POST /verify` with its kin and `/authz` are matched here by hand, so
 //! that they cost what bare hyper costs; warp composes every other route.
 
+pub mod accounts;
 pub mod authz;
 pub mod body;
 pub mod connection;
@@ -35,6 +36,7 @@ use http_body_util::{Empty, Full};
 use hyper::{Method, Request, Response, Version, body::Body as _, body::Incoming, header::ORIGIN};
 
 use crate::{
+    accounts::Accounts,
     clock::Clock,
     core::network::chain::TrustedProxies,
     limiter::Limits,
@@ -65,6 +67,8 @@ pub struct App {
     /// Whether `/authz` takes a key from a query.
     pub authz_query_key: bool,
     pub management: Management,
+    /// `None` where there are none: then their routes are unknown paths.
+    pub accounts: Option<Accounts>,
     /// Set once the service is to stop.
     pub draining: AtomicBool,
 }
@@ -110,6 +114,7 @@ async fn dispatch(connection: &Arc<Connection>, request: Request<Incoming>) -> R
     match form {
         Some(form) if request.method() == Method::POST => verify::answer(connection, request, form).await,
         Some(_) => refuse(connection, &request, Refusal::MethodNotAllowed { allow: "POST" }),
+        None if is_of_accounts(connection, request.uri().path()) => read_and_pass_on(connection, request).await,
         None => route(connection, request).await,
     }
 }
@@ -129,15 +134,19 @@ async fn answer_pages(connection: &Arc<Connection>, request: Request<Incoming>) 
             expect_no_body(connection, &request);
             return cors::preflight(origins, request.headers());
         }
-        Ok(()) if Place::of(request.uri().path()).is_some() => manage(connection, request).await,
+        Ok(()) if Place::of(request.uri().path()).is_some() => read_and_pass_on(connection, request).await,
         Ok(()) => dispatch(connection, request).await,
     };
     cors::decorate(origins, origin.as_ref(), response.headers_mut());
     response
 }
 
-/// Key management: its calls have bodies, which arrive before they are routed.
-async fn manage(connection: &Connection, request: Request<Incoming>) -> Response<Full<Bytes>> {
+fn is_of_accounts(connection: &Connection, path: &str) -> bool {
+    connection.worker.app.accounts.is_some() && accounts::route::Place::of(path).is_some()
+}
+
+/// The calls of key management and of accounts have bodies, which arrive before they are routed.
+async fn read_and_pass_on(connection: &Connection, request: Request<Incoming>) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let body = body::receive(body, connection.worker.deadlines.body).await;
     if body.is_err() {

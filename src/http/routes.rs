@@ -10,7 +10,7 @@ use tower_service::Service as _;
 use warp::{Filter, Rejection, reject};
 
 use super::{
-    App,
+    App, accounts,
     body::{Received, Unread},
     health,
     keys::{self, Asked, route::Place},
@@ -32,7 +32,13 @@ pub fn public(app: &Arc<App>, with_refresh: bool) -> Routes {
         open.boxed()
     };
     let own = own.map(warp::Reply::into_response);
-    erase(own.or(keys_routes(app)).unify().boxed())
+    erase(
+        own.or(keys_routes(app))
+            .unify()
+            .or(accounts_routes(app))
+            .unify()
+            .boxed(),
+    )
 }
 
 pub fn admin(app: &Arc<App>) -> Routes {
@@ -95,6 +101,33 @@ fn keys_routes(app: &Arc<App>) -> impl Filter<Extract = (warp::reply::Response,)
                 body,
             };
             async move { warp::Reply::into_response(keys::answer(app, place, method, asked).await) }
+        })
+}
+
+/// Everything that `accounts::route` knows as a place, where there are accounts.
+fn accounts_routes(
+    app: &Arc<App>,
+) -> impl Filter<Extract = (warp::reply::Response,), Error = Rejection> + Clone + use<> {
+    let (app, known) = (app.clone(), app.accounts.clone());
+    warp::path::full()
+        .and_then(move |path: warp::path::FullPath| {
+            let place = accounts::route::Place::of(path.as_str());
+            let found = known.clone().zip(place);
+            async move { found.ok_or_else(reject::not_found) }
+        })
+        .and(warp::method())
+        .and(warp::ext::get::<Caller>())
+        .and(warp::ext::get::<Arc<Result<Received, Unread>>>())
+        .and(warp::header::headers_cloned())
+        .then(move |(known, place), method, caller, body, headers| {
+            let app = app.clone();
+            let asked = Asked {
+                caller,
+                headers,
+                query: String::new(),
+                body,
+            };
+            async move { warp::Reply::into_response(accounts::answer(app, known, place, method, asked).await) }
         })
 }
 

@@ -3,6 +3,7 @@
 //! Counters are exact. Of a timer, every duration is kept while there are at most 64 between two takes; beyond that
 //! an unbiased sample of 64 is kept, and its `…_count`, `…_sum_us` and `…_max` stay exact.
 
+mod account_calls;
 mod accounts;
 mod durations;
 mod interval;
@@ -40,6 +41,7 @@ pub struct Metrics {
     management_refused: AtomicU64,
     management_failed: AtomicU64,
     management_duration: Timer,
+    account_calls: account_calls::Counts,
     startup_success: AtomicU64,
     startup_failed: AtomicU64,
     startup_duration: Timer,
@@ -335,6 +337,7 @@ impl Metrics {
             ("audit.dropped", taken(&self.audit_dropped)),
         ];
         counters.extend(self.accounts.take_counters(&durations.hashes));
+        counters.extend(self.account_calls.take(&durations.account_calls));
         counters
     }
 
@@ -361,6 +364,7 @@ impl Metrics {
             authz: of_all(&self.authz),
             refresh: self.refresh_duration.take(),
             management: self.management_duration.take(),
+            account_calls: self.account_calls.take_duration(),
             startup: self.startup_duration.take(),
             hashes: self.accounts.take_durations(),
         }
@@ -383,6 +387,7 @@ impl Default for Metrics {
             management_refused: AtomicU64::new(0),
             management_failed: AtomicU64::new(0),
             management_duration: Timer::new(),
+            account_calls: account_calls::Counts::new(),
             startup_success: AtomicU64::new(0),
             startup_failed: AtomicU64::new(0),
             startup_duration: Timer::new(),
@@ -428,7 +433,7 @@ mod tests {
     fn every_event_adds_to_its_own_names() {
         type Event = fn(&Metrics, Duration);
         let tick = Duration::from_micros(21);
-        let events: [(Event, &[&str]); 32] = [
+        let events: [(Event, &[&str]); 35] = [
             (
                 |m, t| m.verify_success(t),
                 &["verify.duration_count", "verify.requests", "verify.success"],
@@ -472,6 +477,18 @@ mod tests {
                 |m, t| m.management(503, t),
                 &["management.duration_count", "management.failed", "management.requests"],
             ),
+            (
+                |m, t| m.account_call(200, t),
+                &["accounts.duration_count", "accounts.requests"],
+            ),
+            (
+                |m, t| m.account_call(401, t),
+                &["accounts.duration_count", "accounts.refused", "accounts.requests"],
+            ),
+            (
+                |m, t| m.account_call(503, t),
+                &["accounts.duration_count", "accounts.failed", "accounts.requests"],
+            ),
             (|m, _| m.startup_failed(), &["startup.failed"]),
             (|m, _| m.shutdown(), &["shutdown"]),
             (|m, _| m.poll_changed(), &["poll.changed"]),
@@ -499,6 +516,7 @@ mod tests {
                 "refresh.duration_sum_us",
                 "management.duration_sum_us",
                 "accounts.hash_duration_sum_us",
+                "accounts.duration_sum_us",
             ] {
                 assert_eq!(interval.counters.remove(timed).unwrap_or(21), 21);
             }

@@ -35,6 +35,11 @@ fn the_commands_in_the_migration_guide_print_what_it_says() {
 }
 
 #[test]
+fn the_commands_in_the_migration_guide_of_accounts_print_what_it_says() {
+    run_document("documentation/migration/accounts.md");
+}
+
+#[test]
 fn the_commands_in_the_authentication_guide_print_what_it_says() {
     run_document("documentation/getting-started/authentication.md");
 }

@@ -3,6 +3,7 @@
 mod support;
 
 mod account_stores;
+mod accounts;
 mod authz;
 mod boot;
 mod bridge;

@@ -247,6 +247,9 @@ fn every_setting_event_metric_route_and_reason_is_in_usage() {
     for problem in heare_auth::http::keys::problem::Problem::all() {
         expect("code of a refused management call", problem.code());
     }
+    for refusal in heare_auth::http::accounts::refusal::Refusal::all() {
+        expect("reason of a refused call of accounts", refusal.word());
+    }
     for error in heare_auth::database::DatabaseError::ALL {
         expect("error", error.word());
     }

@@ -133,7 +133,7 @@ impl Session {
     /// To be asked at every use: a user who is gone or disabled, or has another password by now, has no such session, even
     /// when the store of sessions was out of reach at that moment.
     pub fn is_of(&self, user: &User) -> bool {
-        self.user == user.id && self.epoch == user.epoch && user.disabled_at.is_none()
+        self.user == user.id && self.epoch == user.epoch && user.disabled_at.is_none() && user.leaving_at.is_none()
     }
 }
 

@@ -1,6 +1,7 @@
 //! Key management below `/api/v1/auth/keys`: who may call, each call carried out to its end, and what is told of it.
 
 pub mod answer;
+mod caller;
 mod change;
 mod create;
 mod cursor;
@@ -8,7 +9,7 @@ pub mod https;
 mod idempotency;
 mod members;
 mod precondition;
-mod principal;
+pub mod principal;
 pub mod problem;
 mod read;
 pub mod route;
@@ -34,18 +35,16 @@ use super::{
     App,
     body::{Received, Unread},
     identity,
-    imported::Busy,
     limits::Charged,
     local::Caller,
     proxies,
-    verify::{Question, Route, decide, settled},
 };
 use crate::{
+    accounts::AccountError,
     catalogue::{Catalogue, Record, Trouble},
     clock::Clock,
-    config::Origins,
-    core::{id::Prefixes, secret::Secret, time::Timestamp, verify},
-    telemetry::events::{RequestId, RequestInfo},
+    config::{ManagementConfig, Origins},
+    core::{id::Prefixes, scope::Scope, secret::Secret, time::Timestamp},
     usage::Usage,
 };
 
@@ -58,6 +57,8 @@ pub struct Management {
     pub https: https::Rule,
     pub origins: Origins,
     pub prefixes: Prefixes,
+    /// What people may give to their keys.
+    pub user_scopes: Vec<Scope<'static>>,
     usage: Usage,
     clock: Arc<Clock>,
     fill: Fill,
@@ -94,7 +95,7 @@ impl Management {
     pub fn new(
         catalogue: Catalogue,
         https: https::Rule,
-        origins: Origins,
+        config: &ManagementConfig,
         prefixes: Prefixes,
         usage: Usage,
         clock: Arc<Clock>,
@@ -103,8 +104,9 @@ impl Management {
         Self {
             catalogue,
             https,
-            origins,
+            origins: config.cors_origins.clone(),
             prefixes,
+            user_scopes: config.user_scopes.clone(),
             usage,
             clock,
             fill,
@@ -126,7 +128,7 @@ impl Management {
 
 impl Asked {
     /// Only a call whose body has arrived is carried out.
-    fn body(&self) -> &[u8] {
+    pub fn body(&self) -> &[u8] {
         (*self.body).as_ref().map_or(&[], Received::as_bytes)
     }
 }
@@ -170,7 +172,7 @@ pub async fn answer(app: Arc<App>, place: Place, method: Method, asked: Asked) -
     let mut charged = Charged::default();
     let mut answer = match admit(&app, place, &method, &asked, &mut charged).await {
         Ok(admitted) => {
-            told.caller = Some(admitted.principal.key_id.clone());
+            told.caller = Some(admitted.principal.who.clone());
             carry_out(&app, admitted, asked, told).await
         }
         Err(problem) => told.refused(&problem, &asked.headers),
@@ -201,7 +203,12 @@ async fn carry_out(app: &Arc<App>, admitted: Admitted, asked: Asked, told: Told)
             presented,
             client_ip,
         } = admitted;
-        let outcome = once(&management.management, &principal, &presented, &call, &asked).await;
+        let mut outcome = once(&management.management, &principal, &presented, &call, &asked).await;
+        if outcome.is_ok()
+            && let Err(problem) = caller::still_there(&management, &principal, &call).await
+        {
+            outcome = Err(problem);
+        }
         told.audit(&call, client_ip, &outcome);
         match outcome {
             Ok(done) => told.done(done),
@@ -227,33 +234,22 @@ async fn admit(
     let route = place.pattern();
     let call = place.call(method)?;
     let presented = principal::presented(&asked.headers)?;
-    let loaded = app.reader.current().ok_or(Problem::NotLoaded)?;
-    let loaded = settled(app, loaded, [presented.expose()]).await;
-    let digest = app.imported.digest_of(&loaded.index, presented.expose());
-    let digest = digest.map_err(|Busy| Problem::Busy)?;
     let client_ip = proxies::client_ip(&app.proxies, peer, &asked.headers);
-    let client = verify::Asked {
-        client_ip,
-        ..verify::Asked::default()
+    let principal = match &app.accounts {
+        Some(accounts) if principal::is_token(presented.expose()) => {
+            let person = accounts.who(presented.clone()).await?;
+            Principal::of_person(&person, &app.management.user_scopes)
+        }
+        Some(_) | None => {
+            let held = caller::Held {
+                presented: &presented,
+                peer,
+                client_ip,
+                route,
+            };
+            caller::of_key(app, asked, &held, charged).await?
+        }
     };
-    let question = Question {
-        route: Route::Management,
-        api_key: presented.expose(),
-        digest,
-        asked: &client,
-        guesser: client_ip.unwrap_or(peer),
-        cost: 1,
-        endpoint: Some(route),
-    };
-    let sender = || RequestInfo {
-        request_id: RequestId::Sent(&asked.caller.request_id),
-        user_agent: identity::user_agent(&asked.headers),
-        traceparent: identity::traceparent(&asked.headers),
-    };
-    let decided = decide(app, &loaded, &question, sender, Instant::now()).await;
-    *charged = decided.charged;
-    let good = decided.verdict.map_err(principal::refused)?;
-    let principal = Principal::of_key(&good).ok_or(Problem::InsufficientScope)?;
     Ok(Admitted {
         call,
         principal,
@@ -275,7 +271,7 @@ async fn once(
             let route = format!("{call:?}");
             Token::of(
                 &asked.headers,
-                &principal.key_id,
+                &principal.who.name(),
                 presented.expose(),
                 &route,
                 asked.body(),
@@ -350,6 +346,16 @@ impl From<Unread> for Problem {
             Unread::TooLarge => Self::BodyTooLarge,
             Unread::TooSlow => Self::BodyTooSlow,
             Unread::Broken => Self::BodyBroken,
+        }
+    }
+}
+
+impl From<AccountError> for Problem {
+    fn from(error: AccountError) -> Self {
+        match error {
+            AccountError::Token(trouble) => Self::BadToken(trouble),
+            // Nobody asks for anything but whose token it is.
+            _ => Self::AccountsUnavailable,
         }
     }
 }

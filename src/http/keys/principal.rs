@@ -1,5 +1,5 @@
-//! Who calls, and what they may manage. Today that is the holder of an API key; another kind of caller is another
-//! constructor of `Principal`, and nothing behind it changes.
+//! Who calls, and what they may manage: the holder of an API key, or a person who is logged in. Behind this file nothing
+//! asks which of the two it is, but for what is told and for what a person may have lost meanwhile.
 
 use std::sync::Arc;
 
@@ -7,6 +7,7 @@ use hyper::HeaderMap;
 
 use super::problem::Problem;
 use crate::{
+    accounts::{Person, UserId},
     catalogue::{Filter, Guard, Record, Trouble},
     core::{
         scope::{self, Scope},
@@ -25,11 +26,28 @@ const MANAGE: &str = "keys:manage";
 /// A caller who may manage keys.
 #[derive(Clone, Debug)]
 pub struct Principal {
-    /// The id of the key that was presented: for the log.
-    pub key_id: String,
+    pub who: Who,
     reach: Reach,
     scopes: Vec<Scope<'static>>,
     environment: Option<Environment>,
+}
+
+/// For the log, which shows ids alone.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Who {
+    /// The key that was presented.
+    Key(String),
+    User(UserId),
+}
+
+impl Who {
+    /// As the audit log names it.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Key(id) => format!("key:{id}"),
+            Self::User(UserId(id)) => format!("user:{id}"),
+        }
+    }
 }
 
 /// Whose keys.
@@ -60,11 +78,30 @@ impl Principal {
             None | Some(_) => return None,
         };
         Some(Self {
-            key_id: plain(key.id),
+            who: Who::Key(plain(key.id)),
             reach,
             scopes: policy.scopes.to_vec(),
             environment: policy.environment,
         })
+    }
+
+    /// A person manages the keys whose owner is their id, of every environment, and gives the scopes that people may give.
+    pub fn of_person(person: &Person, scopes: &[Scope<'static>]) -> Self {
+        let id = person.user.id;
+        Self {
+            who: Who::User(id),
+            reach: Reach::Owner(id.0.to_string()),
+            scopes: scopes.to_vec(),
+            environment: None,
+        }
+    }
+
+    /// The person who calls, if it is one.
+    pub const fn user(&self) -> Option<UserId> {
+        match self.who {
+            Who::Key(_) => None,
+            Who::User(id) => Some(id),
+        }
     }
 
     pub fn owner(&self) -> Option<&str> {
@@ -137,9 +174,23 @@ impl Principal {
 
     fn covers_all<'s>(&self, scopes: impl Iterator<Item = &'s str>) -> bool {
         let mut scopes = scopes.map(Scope::parse);
-        let covered = |scope: Scope<'_>| scope::is_within(&[scope], &self.scopes);
+        let covered = |scope: Scope<'_>| {
+            let is_for_people = self.user().is_none() || !is_operators(&scope);
+            is_for_people && scope::is_within(&[scope], &self.scopes)
+        };
         self.reach == Reach::All || scopes.all(|scope| scope.is_ok_and(covered))
     }
+}
+
+/// What stands for an operator's right is nobody's to give who only has an account.
+fn is_operators(scope: &Scope<'_>) -> bool {
+    Scope::parse(ADMIN).is_ok_and(|admin| scope.covers(&admin))
+}
+
+/// Whether what was presented has the form of a person's token and not that of a key: three parts joined by dots, the
+/// first of them the beginning of a JSON object in base64.
+pub fn is_token(presented: &str) -> bool {
+    presented.starts_with("eyJ") && presented.bytes().filter(|&byte| byte == b'.').count() == 2
 }
 
 /// What an index keeps is the inside of a JSON string.

@@ -2,12 +2,15 @@
 
 use hyper::StatusCode;
 
+use crate::accounts::TokenTrouble;
+
 /// Why a call was not carried out. Each has one code; the texts of `Invalid` name a member and what it must be.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Problem {
     KeyRequired,
     TwoKeys,
     BadKey(&'static str),
+    BadToken(TokenTrouble),
     IpNotAllowed,
     RateLimited,
     InsufficientScope,
@@ -36,6 +39,7 @@ pub enum Problem {
     NoRandomness,
     UsageOff,
     UsageUnavailable,
+    AccountsUnavailable,
 }
 
 impl Problem {
@@ -47,6 +51,9 @@ impl Problem {
             Self::BadKey("invalid"),
             Self::BadKey("expired"),
             Self::BadKey("revoked"),
+            Self::BadToken(TokenTrouble::Invalid),
+            Self::BadToken(TokenTrouble::Expired),
+            Self::BadToken(TokenTrouble::Gone),
             Self::IpNotAllowed,
             Self::RateLimited,
             Self::InsufficientScope,
@@ -75,12 +82,13 @@ impl Problem {
             Self::NoRandomness,
             Self::UsageOff,
             Self::UsageUnavailable,
+            Self::AccountsUnavailable,
         ]
     }
 
     pub const fn status(&self) -> StatusCode {
         match self {
-            Self::KeyRequired | Self::TwoKeys | Self::BadKey(_) => StatusCode::UNAUTHORIZED,
+            Self::KeyRequired | Self::TwoKeys | Self::BadKey(_) | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
             Self::IpNotAllowed | Self::InsufficientScope | Self::BroaderThanMaker | Self::HttpsRequired => {
                 StatusCode::FORBIDDEN
             }
@@ -104,7 +112,8 @@ impl Problem {
             | Self::OutcomeUnknown
             | Self::NoRandomness
             | Self::UsageOff
-            | Self::UsageUnavailable => StatusCode::SERVICE_UNAVAILABLE,
+            | Self::UsageUnavailable
+            | Self::AccountsUnavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
     }
 
@@ -113,6 +122,7 @@ impl Problem {
             Self::KeyRequired => "key_required",
             Self::TwoKeys => "two_keys",
             Self::BadKey(code) => code,
+            Self::BadToken(_) => "invalid_token",
             Self::IpNotAllowed => "ip_not_allowed",
             Self::RateLimited => "rate_limited",
             Self::InsufficientScope => "insufficient_scope",
@@ -141,6 +151,7 @@ impl Problem {
             Self::NoRandomness => "no_randomness",
             Self::UsageOff => "usage_off",
             Self::UsageUnavailable => "usage_unavailable",
+            Self::AccountsUnavailable => "accounts_unavailable",
         }
     }
 
@@ -150,6 +161,7 @@ impl Problem {
             Self::KeyRequired => "API key required",
             Self::TwoKeys => "Two different API keys",
             Self::BadKey(_) => "Invalid API key",
+            Self::BadToken(_) => "Invalid token",
             Self::IpNotAllowed => "Address not allowed",
             Self::RateLimited => "Rate limit exceeded",
             Self::InsufficientScope => "Insufficient scope",
@@ -174,6 +186,7 @@ impl Problem {
             Self::OutcomeUnknown => "Outcome unknown",
             Self::NoRandomness => "No random numbers",
             Self::UsageOff | Self::UsageUnavailable => "Usage unavailable",
+            Self::AccountsUnavailable => "Accounts unavailable",
         }
     }
 
@@ -183,6 +196,7 @@ impl Problem {
             Self::KeyRequired => "API key required",
             Self::TwoKeys => "send one API key, in Authorization or in X-API-Key",
             Self::BadKey(_) => "Invalid API key",
+            Self::BadToken(trouble) => trouble.sentence(),
             Self::IpNotAllowed => "the API key may not be used from this address",
             Self::RateLimited => "Rate limit exceeded",
             Self::InsufficientScope => {
@@ -219,6 +233,7 @@ impl Problem {
             Self::NoRandomness => "the system gives no random numbers; nothing was changed",
             Self::UsageOff => "use is not recorded: DATABASE_URL is off",
             Self::UsageUnavailable => "the database of use and audit did not answer",
+            Self::AccountsUnavailable => "it could not be found out whose token this is",
         }
     }
 

@@ -4,8 +4,8 @@ use std::{net::IpAddr, sync::Arc, time::Instant};
 
 use hyper::{HeaderMap, Method, StatusCode};
 
-use super::{App, Done, answer::Answer, problem::Problem, route::Call, usage};
-use crate::usage::AuditEntry;
+use super::{App, Done, answer::Answer, principal::Who, problem::Problem, route::Call, usage};
+use crate::{accounts::UserId, usage::AuditEntry};
 
 /// A call, as far as it is told about.
 pub struct Told {
@@ -15,7 +15,7 @@ pub struct Told {
     pub traceparent: Option<String>,
     pub method: Method,
     pub route: &'static str,
-    pub caller: Option<String>,
+    pub caller: Option<Who>,
 }
 
 impl Told {
@@ -37,7 +37,7 @@ impl Told {
             Err(problem) => (in_path, problem.code()),
         };
         self.app.usage.audit(&AuditEntry {
-            who: format!("key:{}", self.caller.as_deref().unwrap_or_default()),
+            who: self.caller.as_ref().map(Who::name).unwrap_or_default(),
             what,
             key_id: key_id.map(str::to_owned),
             from: peer.to_canonical().to_string(),
@@ -59,7 +59,11 @@ impl Told {
             .management(status.as_u16(), self.began.elapsed());
         let (request_id, traceparent) = (self.request_id.as_str(), self.traceparent.as_deref());
         let (method, route, status) = (self.method.as_str(), self.route, status.as_u16());
-        let key_id = self.caller.as_deref();
+        let (key_id, user_id) = match &self.caller {
+            Some(Who::Key(id)) => (Some(id.as_str()), None),
+            Some(Who::User(UserId(id))) => (None, Some(*id)),
+            None => (None, None),
+        };
         let duration_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         match status {
             500.. => {
@@ -68,6 +72,7 @@ impl Told {
                     request_id,
                     traceparent,
                     key_id,
+                    user_id,
                     method,
                     route,
                     status,
@@ -82,6 +87,7 @@ impl Told {
                     request_id,
                     traceparent,
                     key_id,
+                    user_id,
                     method,
                     route,
                     status,
@@ -96,6 +102,7 @@ impl Told {
                     request_id,
                     traceparent,
                     key_id,
+                    user_id,
                     method,
                     route,
                     status,

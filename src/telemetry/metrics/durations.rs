@@ -11,6 +11,7 @@ pub(super) struct Durations {
     pub(super) authz: Taken,
     pub(super) refresh: Taken,
     pub(super) management: Taken,
+    pub(super) account_calls: Taken,
     pub(super) startup: Taken,
     pub(super) hashes: Taken,
 }
@@ -27,6 +28,11 @@ impl Durations {
             ("refresh.duration_max", self.refresh.slowest.into_iter().collect()),
             ("management.duration", self.management.sample),
             ("management.duration_max", self.management.slowest.into_iter().collect()),
+            ("accounts.duration", self.account_calls.sample),
+            (
+                "accounts.duration_max",
+                self.account_calls.slowest.into_iter().collect(),
+            ),
             ("startup.duration", self.startup.sample),
             ("accounts.hash_duration", self.hashes.sample),
             ("accounts.hash_duration_max", self.hashes.slowest.into_iter().collect()),

@@ -460,7 +460,7 @@ async fn whoever_logs_in_more_than_a_thousand_times_loses_what_would_expire_firs
     let redis = Redis::start();
     let in_redis = Sessions::in_redis(&Secret::new(redis.url())).unwrap();
     for sessions in [&in_file, &in_redis] {
-        let creating: Vec<_> = (0..1000).map(|number| nth(number)).collect();
+        let creating: Vec<_> = (0..1000).map(nth).collect();
         for some in creating.chunks(50) {
             let created = join_all(some.iter().map(|session| sessions.create(session))).await;
             assert!(created.iter().all(Result::is_ok), "{created:?}");

@@ -217,6 +217,7 @@ fn config(directory: &TempDir, setup: &Setup) -> Config {
         bridge: None,
         management: ManagementConfig {
             cors_origins: Origins::None,
+            user_scopes: Vec::new(),
             allow_plain_http: false,
         },
         usage: UsageConfig {
