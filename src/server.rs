@@ -21,6 +21,7 @@ use crate::{
     clock::Clock,
     config::{Config, LimitConfig},
     core::secret::Secret,
+    database::Database,
     envelope::Envelope,
     expiry::Expiry,
     http::{
@@ -52,6 +53,8 @@ const ADMIN_CONNECTIONS: usize = 64;
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// How long the database may take to receive what has been counted and not written yet.
 const LAST_COUNTS: Duration = Duration::from_secs(2);
+/// What the line of the start says where there is no database.
+const NO_DATABASE: &str = "off: no database is named, or DATABASE_URL is off";
 
 /// What a start may be told beside the settings.
 #[derive(Clone, Debug)]
@@ -108,6 +111,8 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
     let admin = admin.map_err(|error| bind_error(&error, "ADMIN_LISTEN", "ADMIN_LISTEN"))?;
     let store = Store::open(&config.store).await?;
     let location = store.location();
+    let database =
+        Database::new(&config.usage.database).map_or_else(|| NO_DATABASE.to_owned(), |found| found.location());
     let limits = start_limits(&config.limits, &telemetry).await?;
     let clock = Arc::new(Clock::default());
     let accounts = start_accounts(&config, &clock, &telemetry)?;
@@ -153,6 +158,7 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
         address = %address,
         admin_address = admin_address.map(tracing::field::display),
         store = location,
+        database,
         accounts = said_of_accounts,
         version = env!("CARGO_PKG_VERSION"),
         "serving"

@@ -341,7 +341,10 @@ async fn check_database(settings: &Settings, report: &mut Report) {
         return;
     };
     let Some(database) = Database::new(&place) else {
-        return report.ok("database", "DATABASE_URL is off: use and audit are not recorded");
+        return report.ok(
+            "database",
+            "none: use and audit are not recorded, and there are no accounts",
+        );
     };
     let location = output::shown(&database.location());
     let look = async {

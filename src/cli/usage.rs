@@ -128,13 +128,15 @@ pub const fn advice(error: DatabaseError) -> &'static str {
         DatabaseError::Full => "Make room for it, or set a shorter USAGE_RETENTION.",
         DatabaseError::ReadOnly => "Check DATA_DIR or the path in DATABASE_URL: the service has to write there.",
         DatabaseError::Missing => "The service makes it when it starts.",
+        DatabaseError::Foreign => "Give the service a database of its own; users of an older service are imported.",
         DatabaseError::Failed => "The database's own log says more; 'heare-auth database status' shows the tables.",
     }
 }
 
 fn database(settings: &Settings) -> Result<Database, Failure> {
     let place = DatabasePlace::from_lookup(&|name| settings.get(name))?;
-    Database::new(&place).ok_or_else(|| Failure::failed("use is not recorded: DATABASE_URL is off"))
+    Database::new(&place)
+        .ok_or_else(|| Failure::failed("use is not recorded: no database is named, or DATABASE_URL is off"))
 }
 
 async fn ask<T>(

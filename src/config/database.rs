@@ -1,4 +1,4 @@
-//! Where use and audit are kept, and for how long.
+//! Where use, audit and accounts are kept, and for how long.
 
 use std::{
     path::{Path, PathBuf},
@@ -15,12 +15,22 @@ const DAY: Duration = Duration::from_hours(24);
 const USAGE_RETENTION: Duration = Duration::from_hours(24 * 90);
 const AUDIT_RETENTION: Duration = Duration::from_hours(24 * 730);
 
-pub(super) const SETTINGS: [Setting; 3] = [
+const PORT: &str = "5432";
+const USER: &str = "auth_user";
+const PASSWORD: &str = "password";
+const DATABASE: &str = "auth";
+
+pub(super) const SETTINGS: [Setting; 8] = [
     setting(
         "DATABASE_URL",
         "",
-        "where use and audit are kept: postgres://..., sqlite:PATH, or off; without it $DATA_DIR/heare-auth.db",
+        "where use, audit and accounts are kept: postgres://..., sqlite:PATH, or off; without one $DATA_DIR/heare-auth.db, unless S3_BUCKET is set",
     ),
+    setting("DB_HOST", "", "host of PostgreSQL, instead of DATABASE_URL"),
+    setting("DB_PORT", PORT, "its port"),
+    setting("DB_USER", USER, "who logs in there"),
+    setting("DB_PASSWORD", PASSWORD, "with which password"),
+    setting("DB_TABLE", DATABASE, "the name of the database there"),
     setting("USAGE_RETENTION", "90days", "how long the hourly use of keys is kept"),
     setting(
         "AUDIT_RETENTION",
@@ -42,8 +52,6 @@ pub enum DatabasePlace {
     Off,
     Sqlite {
         path: PathBuf,
-        /// Nobody asked for it: a command that only happens to have something to record does not make it.
-        implied: bool,
     },
     Postgres {
         /// Carries a password.
@@ -71,11 +79,39 @@ impl DatabasePlace {
     pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
         let values = Values(lookup);
         let must_be = "postgres://USER:PASSWORD@HOST/DATABASE, sqlite:PATH, or off";
-        let given = values.read("DATABASE_URL", Self::parse, must_be)?;
-        Ok(given.unwrap_or_else(|| Self::Sqlite {
-            path: Path::new(&values.get_or("DATA_DIR", DEFAULT_DATA_DIR)).join("heare-auth.db"),
-            implied: values.get("S3_BUCKET").is_some(),
-        }))
+        if let Some(given) = values.read("DATABASE_URL", Self::parse, must_be)? {
+            return Ok(given);
+        }
+        if let Some(host) = values.read(
+            "DB_HOST",
+            parse::database_host,
+            "a host name, an address or a socket's directory",
+        )? {
+            return Self::on_host(&host, &values);
+        }
+        // Beside a bucket there may be many instances, each with a disk that is gone when it is: that is no database.
+        if values.get("S3_BUCKET").is_some() {
+            return Ok(Self::Off);
+        }
+        let path = Path::new(&values.get_or("DATA_DIR", DEFAULT_DATA_DIR)).join("heare-auth.db");
+        Ok(Self::Sqlite { path })
+    }
+
+    fn on_host(host: &str, values: &Values<'_>) -> Result<Self, ConfigError> {
+        let port = values.read(
+            "DB_PORT",
+            |text| parse::number(text, 1, u16::MAX),
+            "a number from 1 to 65535",
+        )?;
+        let port = port.map_or_else(|| PORT.to_owned(), |port| port.to_string());
+        let [user, password, database] = [("DB_USER", USER), ("DB_PASSWORD", PASSWORD), ("DB_TABLE", DATABASE)]
+            .map(|(name, default)| escaped(&values.get_or(name, default)));
+        // A host that is no plain name has its place behind the question mark.
+        let host = escaped(host);
+        let url = Secret::new(format!(
+            "postgres://{user}:{password}@localhost/{database}?host={host}&port={port}"
+        ));
+        Ok(Self::Postgres { url })
     }
 
     fn parse(text: &str) -> Option<Self> {
@@ -89,14 +125,21 @@ impl DatabasePlace {
                 let path = rest.strip_prefix("//").unwrap_or(rest);
                 // A database in memory would be another one for each connection.
                 let is_path = !path.is_empty() && path != ":memory:" && !path.contains('?');
-                is_path.then(|| Self::Sqlite {
-                    path: path.into(),
-                    implied: false,
-                })
+                is_path.then(|| Self::Sqlite { path: path.into() })
             }
             _ => None,
         }
     }
+}
+
+/// As a part of a URL.
+fn escaped(text: &str) -> String {
+    text.bytes()
+        .map(|byte| match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' => char::from(byte).to_string(),
+            _ => format!("%{byte:02X}"),
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -115,7 +158,7 @@ mod tests {
             ("sqlite:///var/lib/heare-auth.db", "/var/lib/heare-auth.db"),
         ] {
             assert!(
-                matches!(place(url), Ok(DatabasePlace::Sqlite { path: found, implied: false }) if found == Path::new(path)),
+                matches!(place(url), Ok(DatabasePlace::Sqlite { path: found }) if found == Path::new(path)),
                 "{url}"
             );
         }
@@ -147,9 +190,65 @@ mod tests {
     #[test]
     fn without_a_url_it_is_a_file_in_the_data_directory() {
         let place = DatabasePlace::from_lookup(&|name| (name == "DATA_DIR").then(|| "/data".to_owned()));
-        assert!(
-            matches!(place, Ok(DatabasePlace::Sqlite { path, implied: false }) if path == Path::new("/data/heare-auth.db"))
+        assert!(matches!(place, Ok(DatabasePlace::Sqlite { path }) if path == Path::new("/data/heare-auth.db")));
+    }
+
+    fn of(settings: &[(&str, &str)]) -> Result<DatabasePlace, ConfigError> {
+        let found = |name: &str| settings.iter().find(|(setting, _)| *setting == name);
+        DatabasePlace::from_lookup(&|name| found(name).map(|(_, value)| (*value).to_owned()))
+    }
+
+    #[test]
+    fn beside_a_bucket_there_is_a_database_only_when_one_is_named() {
+        assert!(matches!(of(&[("S3_BUCKET", "keys")]), Ok(DatabasePlace::Off)));
+        let named = [("S3_BUCKET", "keys"), ("DATABASE_URL", "sqlite:a.db")];
+        assert!(matches!(of(&named), Ok(DatabasePlace::Sqlite { .. })));
+        let named = [("S3_BUCKET", "keys"), ("DB_HOST", "db")];
+        assert!(matches!(of(&named), Ok(DatabasePlace::Postgres { .. })));
+    }
+
+    #[test]
+    fn postgres_can_be_named_in_parts() {
+        let url = |settings: &[_]| match of(settings) {
+            Ok(DatabasePlace::Postgres { url }) => PgConnectOptions::from_str(url.expose()).unwrap(),
+            other => panic!("{other:?}"),
+        };
+        let usual = url(&[("DB_HOST", "db.internal")]);
+        assert_eq!((usual.get_host(), usual.get_port()), ("db.internal", 5432));
+        assert_eq!(
+            (usual.get_username(), usual.get_database()),
+            ("auth_user", Some("auth"))
         );
+        let own = url(&[
+            ("DB_HOST", "::1"),
+            ("DB_PORT", "5433"),
+            ("DB_USER", "ä@b:c"),
+            ("DB_PASSWORD", "p/a?s#s%20 "),
+            ("DB_TABLE", "my auth"),
+        ]);
+        assert_eq!((own.get_host(), own.get_port()), ("::1", 5433));
+        assert_eq!((own.get_username(), own.get_database()), ("ä@b:c", Some("my auth")));
+        let socket = url(&[("DB_HOST", "/var/run/postgresql")]);
+        assert_eq!(socket.get_socket(), Some(&"/var/run/postgresql".into()));
+        assert!(matches!(
+            of(&[("DB_HOST", "db"), ("DATABASE_URL", "off")]),
+            Ok(DatabasePlace::Off)
+        ));
+        assert!(matches!(of(&[("DB_TABLE", "auth")]), Ok(DatabasePlace::Sqlite { .. })));
+    }
+
+    #[test]
+    fn a_wrong_part_is_named() {
+        for (name, value) in [
+            ("DB_PORT", "0"),
+            ("DB_PORT", "many"),
+            ("DB_HOST", "db:5432"),
+            ("DB_HOST", "a b"),
+        ] {
+            let error = of(&[("DB_HOST", "db"), (name, value)].into_iter().rev().collect::<Vec<_>>()).unwrap_err();
+            assert_eq!(error.variable, name);
+            assert!(!error.to_string().contains(value), "{error}");
+        }
     }
 
     #[test]

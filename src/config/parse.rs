@@ -93,6 +93,16 @@ pub(super) fn host_name(text: &str) -> Option<String> {
     (!text.is_empty() && (is_name || is_address)).then(|| text.to_owned())
 }
 
+/// The same, or the absolute path of the directory with the server's socket.
+pub(super) fn database_host(text: &str) -> Option<String> {
+    let is_path = text.starts_with('/') && !text.contains(char::is_control);
+    if is_path {
+        Some(text.to_owned())
+    } else {
+        host_name(text)
+    }
+}
+
 /// Only looked at; it may hold a password.
 pub(super) fn redis_url(text: &str) -> Option<Secret> {
     redis::Client::open(text).is_ok().then(|| Secret::new(text))

@@ -111,6 +111,16 @@ fn a_wrong_value_is_named_by_its_variable_and_never_shown() {
             "http://localhost:6379",
             "REDIS_URL must be a URL such as redis://localhost:6379/0",
         ),
+        (
+            "DB_HOST",
+            "postgres://m4rk3r",
+            "DB_HOST must be a host name, an address or a socket's directory",
+        ),
+        (
+            "REDIS_HOST",
+            "redis://m4rk3r",
+            "REDIS_HOST must be a host name or an address, without a port",
+        ),
         ("GUESS_LIMIT", "many9", "GUESS_LIMIT must be a number from 0 to 1000000"),
         ("PROTOCOL", "smoke", "PROTOCOL must be http, udp or tcp"),
         (

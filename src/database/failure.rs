@@ -21,12 +21,14 @@ pub enum DatabaseError {
     ReadOnly,
     #[error("there is no database yet")]
     Missing,
+    #[error("the database holds a table of another program under the name of one of ours")]
+    Foreign,
     #[error("the database reported an error")]
     Failed,
 }
 
 impl DatabaseError {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Unreachable,
         Self::Timeout,
         Self::Refused,
@@ -34,6 +36,7 @@ impl DatabaseError {
         Self::Full,
         Self::ReadOnly,
         Self::Missing,
+        Self::Foreign,
         Self::Failed,
     ];
 
@@ -46,6 +49,7 @@ impl DatabaseError {
             Self::Full => "database_full",
             Self::ReadOnly => "database_read_only",
             Self::Missing => "database_missing",
+            Self::Foreign => "database_foreign",
             Self::Failed => "database_failed",
         }
     }
@@ -92,6 +96,7 @@ fn sqlite_meaning(code: &str) -> DatabaseError {
 /// By class of SQLSTATE where the class says enough.
 fn postgres_meaning(code: &str) -> DatabaseError {
     match code {
+        "42P07" => DatabaseError::Foreign,
         "25006" => DatabaseError::ReadOnly,
         "42501" | "3D000" => DatabaseError::Refused,
         "57P01" | "57P02" | "57P03" => DatabaseError::Unreachable,

@@ -45,7 +45,7 @@ pub const MAX_PAGE: u32 = 1000;
 /// Why a question has no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UsageError {
-    #[error("use is not recorded: DATABASE_URL is off")]
+    #[error("use is not recorded: no database is named, or DATABASE_URL is off")]
     Off,
     #[error(transparent)]
     Database(#[from] DatabaseError),

@@ -149,6 +149,8 @@ fn the_log_tells_the_start_and_the_end() {
     assert_eq!(startup["address"], service.address().to_string());
     assert_eq!(startup["admin_address"], service.admin_address().to_string());
     assert_eq!(startup["store"], service.settings().document().to_str().unwrap());
+    let database = service.settings().data_dir().join("heare-auth.db");
+    assert_eq!(startup["database"], format!("sqlite:{}", database.display()));
     assert_eq!(startup["version"], env!("CARGO_PKG_VERSION"));
     service.signal("TERM");
     service.wait_for_exit();
@@ -238,10 +240,17 @@ const WRONG: &[(&str, &str)] = &[
     ("TRUSTED_PROXIES", "m4rk3r"),
     ("AUTHZ_QUERY_KEY", "m4rk3r"),
     ("REDIS_URL", "http://m4rk3r"),
+    ("REDIS_HOST", "redis://m4rk3r"),
+    ("REDIS_PORT", "m4rk3r"),
+    ("REDIS_PORT", "0"),
+    ("REDIS_DB", "m4rk3r"),
     ("CORS_ORIGINS", "m4rk3r"),
     ("ALLOW_PLAIN_HTTP", "m4rk3r"),
     ("GUESS_LIMIT", "m4rk3r"),
     ("DATABASE_URL", "mysql://m4rk3r"),
+    ("DB_HOST", "postgres://m4rk3r"),
+    ("DB_PORT", "m4rk3r"),
+    ("DB_PORT", "0"),
     ("USAGE_RETENTION", "m4rk3r"),
     ("AUDIT_RETENTION", "m4rk3r"),
     ("LOG_LEVEL", "m4rk3r"),
@@ -255,7 +264,14 @@ const WRONG: &[(&str, &str)] = &[
 ];
 
 /// Any text is a good value of these.
-const NEVER_WRONG: [&str; 3] = ["S3_KEY", "STORAGE_SECRET", "SECRET"];
+const NEVER_WRONG: [&str; 6] = [
+    "S3_KEY",
+    "STORAGE_SECRET",
+    "SECRET",
+    "DB_USER",
+    "DB_PASSWORD",
+    "DB_TABLE",
+];
 
 /// Settings with which `serve` would start, and under which each setting above matters.
 fn right_settings(variable: &str) -> Settings {
@@ -265,6 +281,10 @@ fn right_settings(variable: &str) -> Settings {
         .with("DEST_PORT", "9");
     if variable.starts_with("S3_") || variable.starts_with("AWS_") {
         settings.with("S3_BUCKET", "keys")
+    } else if variable.starts_with("DB_") {
+        settings.with("DB_HOST", "127.0.0.1")
+    } else if variable.starts_with("REDIS_") {
+        settings.with("REDIS_HOST", "127.0.0.1")
     } else {
         settings
     }

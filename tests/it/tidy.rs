@@ -79,6 +79,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "core",
             "clock",
             "config",
+            "database",
             "envelope",
             "expiry",
             "http",

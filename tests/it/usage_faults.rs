@@ -96,7 +96,7 @@ fn postgres_that_is_read_only_or_lacks_its_tables_is_waited_for() {
     database.sql(others);
     wait_for_requests(&settings, &id, 6);
 
-    database.sql("DROP TABLE api_key_usage, key_last_used, usage_writers, audit_log, schema_migrations");
+    database.sql("DROP SCHEMA public CASCADE; CREATE SCHEMA public");
     verify(&service, &secret, 3);
     wait_for_requests(&settings, &id, 3);
 }
@@ -235,8 +235,27 @@ fn off_means_that_nothing_is_written() {
     assert_eq!(output.status.code(), Some(1));
     assert_eq!(
         String::from_utf8_lossy(&output.stderr),
-        "Error: use is not recorded: DATABASE_URL is off\n"
+        "Error: use is not recorded: no database is named, or DATABASE_URL is off\n"
     );
+}
+
+#[test]
+fn beside_a_bucket_use_is_recorded_only_in_a_database_that_is_named() {
+    let settings = Settings::file_store()
+        .with("S3_BUCKET", "none")
+        .with("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+    let service = settings.start();
+    let startup = &service.events("startup")[0];
+    assert_eq!(startup["database"], "off: no database is named, or DATABASE_URL is off");
+    let output = settings.run(&["usage"]);
+    assert_eq!(
+        String::from_utf8_lossy(&output.stderr),
+        "Error: use is not recorded: no database is named, or DATABASE_URL is off\n"
+    );
+    assert!(!settings.data_dir().exists());
+    let named = settings.data_dir().join("use.db").display().to_string();
+    let service = settings.with("DATABASE_URL", format!("sqlite:{named}")).start();
+    assert_eq!(service.events("startup")[0]["database"], format!("sqlite:{named}"));
 }
 
 #[test]

@@ -153,7 +153,7 @@ pub enum Rotation {
 /// Where sessions are kept. Both keep the same promises.
 pub enum Sessions {
     Sql(SqlSessions),
-    Redis(RedisSessions),
+    Redis(Box<RedisSessions>),
 }
 
 impl Sessions {
@@ -163,7 +163,7 @@ impl Sessions {
 
     /// Connects to nothing yet.
     pub fn in_redis(url: &Secret) -> Result<Self, Unavailable> {
-        Ok(Self::Redis(RedisSessions::new(url)?))
+        Ok(Self::Redis(Box::new(RedisSessions::new(url)?)))
     }
 
     pub async fn create(&self, session: &NewSession) -> Result<(), Unavailable> {

@@ -231,7 +231,7 @@ impl Problem {
             Self::Busy => "too many changes are waiting; nothing was changed",
             Self::OutcomeUnknown => "it is unknown whether the change was made; look before trying again",
             Self::NoRandomness => "the system gives no random numbers; nothing was changed",
-            Self::UsageOff => "use is not recorded: DATABASE_URL is off",
+            Self::UsageOff => "use is not recorded: no database is named, or DATABASE_URL is off",
             Self::UsageUnavailable => "the database of use and audit did not answer",
             Self::AccountsUnavailable => "it could not be found out whose token this is",
         }

@@ -1,9 +1,14 @@
 //! Users on SQLite and on PostgreSQL, and their tables.
 
+use std::sync::Arc;
+
 use heare_auth::{
-    accounts::users::{NewUser, UserId, Users},
+    accounts::{
+        Unavailable,
+        users::{NewUser, UserId, Users},
+    },
     core::time::Timestamp,
-    database::{Access, pool::Pool, schema},
+    database::{Access, DatabaseError, pool::Pool, schema},
 };
 
 use super::{NOON, Place, join_all, new, postgres_at, register};
@@ -37,6 +42,7 @@ async fn a_user_is_registered_and_found_by_login_and_by_id() {
 async fn of_twenty_that_register_one_login_at_once_one_gets_it() {
     for place in Place::both() {
         let instances = [Users::new(place.pool()), Users::new(place.pool())];
+        assert_eq!(instances[0].by_login("anna").await, Ok(None));
         let registering: Vec<_> = (0..20)
             .map(|number| {
                 let users = instances[number % 2].clone();
@@ -174,14 +180,25 @@ async fn tables_of_the_version_before_get_those_of_accounts_and_give_them_back()
 }
 
 #[tokio::test]
+async fn a_database_with_users_of_another_program_is_named_so_and_left_as_it_is() {
+    let database = postgres::Database::shared();
+    database.sql("CREATE TABLE users (name TEXT); INSERT INTO users VALUES ('theirs')");
+    let users = Users::new(Arc::new(Pool::new(postgres_at(&database.url()))));
+    let answer = users.by_login("anna").await;
+    assert_eq!(answer, Err(Unavailable::Database(DatabaseError::Foreign)));
+    assert_eq!(database.sql("SELECT name FROM users"), "theirs");
+}
+
+#[tokio::test]
 async fn more_calls_than_connections_wait_for_one_another() {
     for place in Place::both() {
         let users = Users::new(place.pool());
-        let names: Vec<String> = (0..60).map(|number| format!("user{number}")).collect();
+        register(&users, "first").await;
+        let names: Vec<String> = (0..20).map(|number| format!("user{number}")).collect();
         let registering = names.iter().map(|name| users.register(new(name)));
         let mut ids: Vec<_> = join_all(registering).await.into_iter().map(Result::unwrap).collect();
         ids.sort();
-        assert_eq!(ids, (1..=60).map(|id| Some(UserId(id))).collect::<Vec<_>>());
+        assert_eq!(ids, (2..=21).map(|id| Some(UserId(id))).collect::<Vec<_>>());
     }
 }
 
