@@ -54,6 +54,15 @@ pub enum Refusal {
     Unavailable(#[from] Unavailable),
 }
 
+impl From<HasherError> for Refusal {
+    fn from(error: HasherError) -> Self {
+        match error {
+            // To check needs no random numbers.
+            HasherError::Busy | HasherError::NoRandomness => Self::Busy,
+        }
+    }
+}
+
 pub struct Guard {
     guesses: Guesses,
     hasher: Arc<Hasher>,
@@ -109,42 +118,24 @@ impl Guard {
             .await
             .inspect_err(|refusal| self.note_full(*refusal))?;
         let admitted = self.clock.now();
-        let admission = turn.told(self.guesses.admit(&subjects, arrived, admitted).await)?;
-        let holds = match admission {
+        let holds = match turn.ask(self.guesses.admit(&subjects, arrived, admitted)).await? {
             Admission::Admitted(holds) => holds,
             Admission::Refused { wait_ms } => {
                 let retry_after = Duration::from_millis(wait_ms.unsigned_abs());
                 return Err(Refusal::TooMany { retry_after });
             }
         };
-        let outcome = match self.hasher.check(stored, password).await {
-            Ok(outcome) => outcome,
-            Err(HasherError::Busy | HasherError::NoRandomness) => {
-                let settlements = holds.map(Settlement::of_unanswered);
-                turn.told(
-                    self.guesses
-                        .settle(&subjects, settlements, admitted, self.clock.now())
-                        .await,
-                )?;
-                return Err(Refusal::Busy);
-            }
-        };
-        if outcome.is_right() {
-            let [account, address] = holds;
-            let settlements = [
-                Settlement::of_right_account(account),
-                Settlement::of_unanswered(address),
-            ];
-            turn.told(
-                self.guesses
-                    .settle(&subjects, settlements, admitted, self.clock.now())
-                    .await,
-            )?;
-        } else {
-            let counts = turn.told(self.guesses.wrong(&subjects, holds, self.clock.now()).await)?;
+        let checked = self.hasher.check(stored, password).await;
+        let now = self.clock.now();
+        if checked == Ok(Outcome::Wrong) {
+            let counts = turn.ask(self.guesses.wrong(&subjects, holds, now)).await?;
             log_waits(counts, address);
+        } else {
+            let settlements = Settlement::of(holds, checked.is_ok());
+            turn.ask(self.guesses.settle(&subjects, settlements, admitted, now))
+                .await?;
         }
-        Ok(outcome)
+        checked.map_err(Refusal::from)
     }
 
     /// To be run beside the service, for as long as it runs.
@@ -185,15 +176,18 @@ pub enum Settlement {
 }
 
 impl Settlement {
-    pub const fn of_right_account(hold: Hold) -> Self {
-        match hold {
-            Hold::Clean => Self::Nothing,
-            Hold::Free | Hold::Reserved { .. } => Self::Forget,
-        }
+    /// Of the account and the address, after a password that was right, or was not looked at for other reasons.
+    ///
+    /// An address keeps its failures: else whoever has one account could guess at all others.
+    pub const fn of([account, address]: [Hold; 2], is_right: bool) -> [Self; 2] {
+        let account = match account {
+            Hold::Free | Hold::Reserved { .. } if is_right => Self::Forget,
+            account => Self::given_back(account),
+        };
+        [account, Self::given_back(address)]
     }
 
-    /// An address keeps its failures: else whoever has one account could guess at all others.
-    pub const fn of_unanswered(hold: Hold) -> Self {
+    const fn given_back(hold: Hold) -> Self {
         match hold {
             Hold::Clean | Hold::Free => Self::Nothing,
             Hold::Reserved { before } => Self::GiveBack { before },

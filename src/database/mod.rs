@@ -11,7 +11,7 @@ use std::{
     os::unix::fs::MetadataExt,
     path::{Path, PathBuf},
     str::FromStr,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use sqlx::{
@@ -19,6 +19,7 @@ use sqlx::{
     postgres::{PgConnectOptions, PgConnection, PgRow},
     sqlite::{SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqliteRow, SqliteSynchronous},
 };
+use tokio::time::sleep;
 
 use self::failure::meaning;
 pub use self::failure::{DatabaseError, in_time};
@@ -30,6 +31,9 @@ use crate::{
 
 /// How long a statement waits for another process that holds the file.
 const BUSY: Duration = Duration::from_secs(2);
+
+/// How soon a file that could not be opened, as somebody else held it, is tried again.
+const AGAIN: Duration = Duration::from_millis(10);
 
 /// What a statement is given, and what a row holds.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -184,12 +188,24 @@ async fn open_sqlite(path: &Path, access: Access) -> Result<Connection, Database
         .synchronous(SqliteSynchronous::Normal)
         .busy_timeout(BUSY)
         .disable_statement_logging();
-    let connection = options.connect().await.map_err(meaning)?;
+    let connection = connect_in_turn(&options).await?;
     let file = file_id(path).map(|id| (path.to_owned(), id));
     Ok(Connection {
         kind: Kind::Sqlite(Box::new(connection)),
         file,
     })
+}
+
+/// Of two who open a new file at once, the one who comes second to its mode is turned away without a wait.
+async fn connect_in_turn(options: &SqliteConnectOptions) -> Result<SqliteConnection, DatabaseError> {
+    let began = Instant::now();
+    loop {
+        let connected = options.connect().await.map_err(meaning);
+        if !matches!(connected, Err(DatabaseError::Locked)) || began.elapsed() >= BUSY {
+            return connected;
+        }
+        sleep(AGAIN).await;
+    }
 }
 
 /// Made here and not by the driver, so that it is nobody else's to read and belongs to whom the directory belongs.

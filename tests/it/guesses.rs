@@ -145,13 +145,10 @@ async fn wrong(guesses: &Guesses, subjects: &Subjects, now: i64) -> Option<i64> 
 
 /// One right guess, as the guard settles it.
 async fn right(guesses: &Guesses, subjects: &Subjects, now: i64) -> bool {
-    let Admission::Admitted([account, address]) = admit(guesses, subjects, now).await else {
+    let Admission::Admitted(holds) = admit(guesses, subjects, now).await else {
         return false;
     };
-    let settlements = [
-        Settlement::of_right_account(account),
-        Settlement::of_unanswered(address),
-    ];
+    let settlements = Settlement::of(holds, true);
     let settled = guesses.settle(subjects, settlements, at(now), at(now)).await;
     settled.expect("the store is there");
     true
@@ -415,6 +412,18 @@ async fn many_right_logins_at_once_all_come_through(store: &Store) {
     assert_eq!(store.dump(), "", "nothing is kept of who never failed");
 }
 
+/// As the counting of use and the accounts do when the service starts for the first time.
+#[tokio::test]
+async fn a_new_file_can_be_opened_by_many_at_once() {
+    for _ in 0..5 {
+        let store = Store::sqlite();
+        let instances: Vec<Guesses> = (0..4).map(|_| store.guesses()).collect();
+        let anna = subjects("anna", "192.0.2.1");
+        let asked = join_all(instances.iter().map(|guesses| guesses.admit(&anna, at(0), at(0)))).await;
+        assert!(asked.iter().all(Result::is_ok), "{asked:?}");
+    }
+}
+
 /// The same guesses at random times, right and wrong, one after the other: each store says the same to each.
 #[tokio::test]
 async fn all_stores_count_alike() {
@@ -434,11 +443,7 @@ async fn all_stores_count_alike() {
         for guesses in &guesses {
             let admission = guesses.admit(&subjects, at(arrived), at(now)).await;
             if let Ok(Admission::Admitted(holds)) = admission {
-                let [account, address] = holds;
-                let settlements = [
-                    Settlement::of_right_account(account),
-                    Settlement::of_unanswered(address),
-                ];
+                let settlements = Settlement::of(holds, true);
                 let done = if is_right {
                     guesses
                         .settle(&subjects, settlements, at(now), at(now))

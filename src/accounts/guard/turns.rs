@@ -3,6 +3,7 @@
 use std::{
     num::NonZero,
     sync::{Mutex, MutexGuard, PoisonError},
+    time::{Duration, Instant},
 };
 
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -12,6 +13,9 @@ use crate::accounts::Unavailable;
 
 /// How many may be in line for each place.
 const WAITING_PER_PLACE: usize = 64;
+
+/// The whole line is told in about a second when nobody in it takes longer.
+const AT_ONCE: Duration = Duration::from_millis(20);
 
 pub struct Turns {
     places: Semaphore,
@@ -75,14 +79,19 @@ impl Turns {
 }
 
 impl Turn<'_> {
-    /// Passes on what the store has answered, and tells those in line when it has not.
-    pub fn told<T>(&self, answer: Result<T, Unavailable>) -> Result<T, Refusal> {
-        answer.map_err(|unavailable| {
+    /// Asks the store, and tells those in line when it has kept this one waiting for nothing. Each of them may well find out
+    /// alone what is found out at once.
+    pub async fn ask<T>(&self, asking: impl Future<Output = Result<T, Unavailable>>) -> Result<T, Refusal> {
+        let began = Instant::now();
+        let answer = asking.await;
+        if let Err(unavailable) = answer
+            && began.elapsed() >= AT_ONCE
+        {
             let mut state = self.turns.state();
             state.outages += 1;
             state.last = Some(unavailable);
-            unavailable.into()
-        })
+        }
+        Ok(answer?)
     }
 }
 
@@ -147,9 +156,25 @@ mod tests {
         let first = turns.wait().await.unwrap();
         let mut second = Box::pin(turns.wait());
         assert!(poll_once(&mut second).is_none());
-        assert_eq!(first.told::<()>(Err(GONE)), Err(Refusal::Unavailable(GONE)));
+        let after_a_while = async {
+            tokio::time::sleep(AT_ONCE).await;
+            Err::<(), _>(GONE)
+        };
+        assert_eq!(first.ask(after_a_while).await, Err(Refusal::Unavailable(GONE)));
         drop(first);
         assert!(matches!(second.await, Err(Refusal::Unavailable(GONE))));
         assert!(turns.wait().await.is_ok());
+    }
+
+    #[tokio::test]
+    async fn what_fails_at_once_concerns_nobody_else() {
+        let turns = turns();
+        let first = turns.wait().await.unwrap();
+        let mut second = Box::pin(turns.wait());
+        assert!(poll_once(&mut second).is_none());
+        let asked = first.ask(async { Err::<(), _>(GONE) }).await;
+        assert_eq!(asked, Err(Refusal::Unavailable(GONE)));
+        drop(first);
+        assert!(second.await.is_ok());
     }
 }
