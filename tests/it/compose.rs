@@ -115,9 +115,9 @@ fn the_names_of_the_document_are_all_there() {
         "LOG_LEVEL",
     ];
     for (_, env_file) in FILES {
-        let said: Vec<String> = example(env_file).into_iter().map(|(name, _)| name).collect();
+        let present: Vec<String> = example(env_file).into_iter().map(|(name, _)| name).collect();
         for name in names {
-            assert!(said.iter().any(|other| other == name), "{env_file}: {name}");
+            assert!(present.iter().any(|other| other == name), "{env_file}: {name}");
         }
     }
 }

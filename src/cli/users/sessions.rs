@@ -1,18 +1,11 @@
-//! `users sessions`: where somebody is logged in, and ending that.
+//! `users sessions`: where a user is logged in, and the end of it.
 
 use std::{fmt::Write as _, process::ExitCode};
 
 use serde::Serialize;
 
-use super::{Named, Options, ended_line};
-use crate::{
-    accounts::sessions::{Session, SessionId},
-    cli::{
-        failure::Failure,
-        output::{self, shown},
-    },
-    usage::Action,
-};
+use super::{Action, Failure, Named, Options, Session, ended_line, output, shown};
+use crate::accounts::sessions::SessionId;
 
 /// `users sessions --json`.
 #[derive(Serialize)]
