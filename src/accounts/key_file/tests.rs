@@ -114,7 +114,7 @@ fn instances_that_start_at_once_agree_on_one_secret() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("data/jwt-secret");
     let keys: Vec<_> = std::thread::scope(|scope| {
-        let starts: Vec<_> = (0..8_u8)
+        let starts: Vec<_> = (1..=8_u8)
             .map(|number| {
                 let path = &path;
                 scope.spawn(move || read_or_make(path, NOW, &mut |bytes| bytes.fill(number)).unwrap())
