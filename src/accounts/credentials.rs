@@ -25,10 +25,10 @@ impl Shared {
     /// Whether a login is taken is no secret, so nobody has to wait for a hash to be told.
     pub async fn register(&self, login: &LoginName, password: NewPassword) -> Result<UserId, AccountError> {
         let mut budget = Budget::whole();
-        if budget.ask(self.users.by_login(login.key())).await?.is_some() {
-            return Err(AccountError::LoginTaken);
-        }
+        self.is_free(&mut budget, login).await?;
         let hash = self.hasher.hash(&password).await?;
+        // Of many who want it at once most are told here, and do not have to wait for one another's writes.
+        self.is_free(&mut budget, login).await?;
         let user = NewUser {
             login: login.as_given(),
             login_key: login.key(),
@@ -37,6 +37,13 @@ impl Shared {
         };
         let registered = budget.ask(self.users.register(user)).await?;
         registered.ok_or(AccountError::LoginTaken)
+    }
+
+    async fn is_free(&self, budget: &mut Budget, login: &LoginName) -> Result<(), AccountError> {
+        match budget.ask(self.users.by_login(login.key())).await? {
+            None => Ok(()),
+            Some(_) => Err(AccountError::LoginTaken),
+        }
     }
 
     pub async fn login(

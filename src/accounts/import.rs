@@ -293,16 +293,25 @@ async fn last_id(connection: &mut Connection) -> Result<i64, DatabaseError> {
 }
 
 async fn insert(connection: &mut Connection, id: i64, user: &Incoming) -> Result<bool, DatabaseError> {
-    let sql = "INSERT INTO users (id, login, login_key, password_hash, epoch, created_at, last_login)
-               VALUES ($1, $2, $3, $4, 0, $5, $6) ON CONFLICT (login_key) DO NOTHING";
-    let values = [
+    let mut values: Vec<Value> = vec![
         id.into(),
         user.login.as_given().into(),
         user.login.key().into(),
         user.password_hash.as_str().into(),
         user.created_at.into(),
-        user.last_login.map_or(Value::Null, Into::into),
     ];
+    // Apart, as PostgreSQL takes no absent number for a parameter that it was told to be a text.
+    let sql = match user.last_login {
+        None => {
+            "INSERT INTO users (id, login, login_key, password_hash, epoch, created_at)
+             VALUES ($1, $2, $3, $4, 0, $5) ON CONFLICT (login_key) DO NOTHING"
+        }
+        Some(last_login) => {
+            values.push(last_login.into());
+            "INSERT INTO users (id, login, login_key, password_hash, epoch, created_at, last_login)
+             VALUES ($1, $2, $3, $4, 0, $5, $6) ON CONFLICT (login_key) DO NOTHING"
+        }
+    };
     Ok(connection.execute(sql, &values).await? > 0)
 }
 
