@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use crate::core::secret::Secret;
 
-/// What one question may take, with the making of a connection.
+/// What one question may take where nothing else is said, with the making of a connection.
 pub const BUDGET: Duration = Duration::from_millis(1500);
 
 /// What `ping` waits, for the connection and for the answer each.
@@ -93,6 +93,7 @@ pub struct Link {
     current: Mutex<Current>,
     /// Held by who connects, so that the others wait for that connection and make none of their own.
     connecting: tokio::sync::Mutex<()>,
+    budget: Duration,
 }
 
 #[derive(Default)]
@@ -105,10 +106,16 @@ struct Current {
 impl Link {
     /// Connects to nothing yet.
     pub fn new(url: &Secret) -> Result<Self, Trouble> {
+        Self::within(BUDGET, url)
+    }
+
+    /// One over which a question may take so long.
+    pub fn within(budget: Duration, url: &Secret) -> Result<Self, Trouble> {
         Ok(Self {
             client: open(url)?,
             current: Mutex::default(),
             connecting: tokio::sync::Mutex::default(),
+            budget,
         })
     }
 
@@ -124,7 +131,7 @@ impl Link {
             self.forget(used);
             self.run_once(script, &mut used).await
         };
-        let answer = timeout(BUDGET, asking).await.unwrap_or(Err(Trouble::Slow));
+        let answer = timeout(self.budget, asking).await.unwrap_or(Err(Trouble::Slow));
         if matches!(answer, Err(Trouble::Unreachable | Trouble::Slow)) {
             self.forget(used);
         }

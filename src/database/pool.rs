@@ -9,7 +9,7 @@ use tokio::{sync::Semaphore, time::timeout};
 
 use super::{Access, Connection, Database, DatabaseError, in_time};
 
-/// What one call may take, with the wait for a connection and for the making of one.
+/// What one call may take where nothing else is said, with the wait for a connection and for the making of one.
 pub const BUDGET: Duration = Duration::from_millis(1500);
 
 /// How long an idle connection may take to show that it is alive. What is left of the budget suffices for a new one.
@@ -24,11 +24,17 @@ pub struct Pool {
     database: Database,
     slots: Semaphore,
     idle: Mutex<Vec<Connection>>,
+    budget: Duration,
 }
 
 impl Pool {
     /// Connects to nothing yet.
     pub fn new(database: Database) -> Self {
+        Self::within(BUDGET, database)
+    }
+
+    /// One in which a call may take so long.
+    pub fn within(budget: Duration, database: Database) -> Self {
         let most = match database {
             Database::Sqlite { .. } => MOST_TO_A_FILE,
             Database::Postgres(_) => MOST_CONNECTIONS,
@@ -37,6 +43,7 @@ impl Pool {
             database,
             slots: Semaphore::new(most),
             idle: Mutex::default(),
+            budget,
         }
     }
 
@@ -57,7 +64,7 @@ impl Pool {
             self.idle().push(connection);
             Ok(answer)
         };
-        in_time(BUDGET, working).await
+        in_time(self.budget, working).await
     }
 
     /// The work is not tried twice, so whether the connection is good is known before.

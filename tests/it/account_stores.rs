@@ -4,16 +4,20 @@ mod outages;
 mod sessions;
 mod users;
 
-use std::{path::PathBuf, sync::Arc};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use heare_auth::{
-    accounts::users::{NewUser, UserId, Users},
-    core::time::Timestamp,
+    accounts::{
+        sessions::Sessions,
+        users::{NewUser, UserId, Users},
+    },
+    core::{secret::Secret, time::Timestamp},
     database::{Database, pool::Pool},
+    redis_link::Link,
 };
 use tempfile::TempDir;
 
-use crate::support::{postgres, sqlite};
+use crate::support::{postgres, redis::Redis, sqlite};
 
 const NOON: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -45,7 +49,7 @@ impl Place {
 
     /// As another instance would have it.
     fn pool(&self) -> Arc<Pool> {
-        Arc::new(Pool::new(self.database()))
+        patient(self.database())
     }
 
     fn sql(&self, sql: &str) -> String {
@@ -60,6 +64,18 @@ fn postgres_at(url: &str) -> Database {
     let place =
         heare_auth::config::DatabasePlace::from_lookup(&|name| (name == "DATABASE_URL").then(|| url.to_owned()));
     Database::new(&place.expect("a URL")).expect("it is not off")
+}
+
+/// Where it is not about time, a busy machine may take its time.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+fn patient(database: Database) -> Arc<Pool> {
+    Arc::new(Pool::within(PATIENCE, database))
+}
+
+fn patient_sessions(redis: &Redis) -> Sessions {
+    let link = Link::within(PATIENCE, &Secret::new(redis.url()));
+    Sessions::over(link.expect("a URL of Redis"))
 }
 
 fn new(login: &str) -> NewUser<'_> {

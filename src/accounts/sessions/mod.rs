@@ -25,6 +25,7 @@ use crate::{
         time::Timestamp,
     },
     database::pool::Pool,
+    redis_link::Link,
 };
 
 /// How long the refresh token before the newest may be used again.
@@ -163,7 +164,11 @@ impl Sessions {
 
     /// Connects to nothing yet.
     pub fn in_redis(url: &Secret) -> Result<Self, Unavailable> {
-        Ok(Self::Redis(Box::new(RedisSessions::new(url)?)))
+        Ok(Self::over(Link::new(url)?))
+    }
+
+    pub fn over(link: Link) -> Self {
+        Self::Redis(Box::new(RedisSessions::new(link)))
     }
 
     pub async fn create(&self, session: &NewSession) -> Result<(), Unavailable> {

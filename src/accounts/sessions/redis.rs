@@ -9,11 +9,8 @@ use redis::{Script, ScriptInvocation};
 use super::{GRACE, MOST_SESSIONS, NewSession, REMEMBERED, Rotation, Session, SessionId, Successor};
 use crate::{
     accounts::{Unavailable, users::UserId},
-    core::{
-        secret::{Digest, Secret},
-        time::Timestamp,
-    },
-    redis_link::{Link, Trouble},
+    core::{secret::Digest, time::Timestamp},
+    redis_link::Link,
 };
 
 macro_rules! script {
@@ -39,16 +36,16 @@ pub struct RedisSessions {
 type Told = (String, i64, i64, i64, i64, i64, String, String);
 
 impl RedisSessions {
-    pub fn new(url: &Secret) -> Result<Self, Trouble> {
-        Ok(Self {
-            link: Link::new(url)?,
+    pub fn new(link: Link) -> Self {
+        Self {
+            link,
             create: script!("create"),
             find: script!("find"),
             rotate: script!("rotate"),
             end: script!("end"),
             end_all: script!("end_all"),
             list: script!("list"),
-        })
+        }
     }
 
     pub(super) async fn create(&self, session: &NewSession) -> Result<(), Unavailable> {

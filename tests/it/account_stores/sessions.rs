@@ -7,13 +7,10 @@ use heare_auth::{
         sessions::{Device, NewSession, Rotation, Session, SessionId, Sessions, Successor},
         users::{User, UserId, Users},
     },
-    core::{
-        secret::{Digest, Secret},
-        time::Timestamp,
-    },
+    core::{secret::Digest, time::Timestamp},
 };
 
-use super::{NOON, Place, join_all, register};
+use super::{NOON, Place, join_all, patient_sessions, register};
 use crate::support::redis::Redis;
 
 const HOUR_MS: i64 = 3_600_000;
@@ -53,7 +50,7 @@ impl Pair {
     fn instance(place: &Place, redis: Option<&Redis>) -> Sessions {
         match redis {
             None => Sessions::in_database(place.pool()),
-            Some(redis) => Sessions::in_redis(&Secret::new(redis.url())).expect("a URL of Redis"),
+            Some(redis) => patient_sessions(redis),
         }
     }
 
@@ -436,7 +433,7 @@ async fn expired_sessions_leave_the_database() {
 #[tokio::test]
 async fn redis_keeps_nothing_longer_than_a_session_and_nothing_of_one_that_ended() {
     let redis = Redis::start();
-    let sessions = Sessions::in_redis(&Secret::new(redis.url())).unwrap();
+    let sessions = patient_sessions(&redis);
     let laptop = session(UserId(1), "laptop");
     sessions.create(&laptop).await.unwrap();
     sessions
@@ -458,7 +455,7 @@ async fn whoever_logs_in_more_than_a_thousand_times_loses_what_would_expire_firs
     let [file, _] = Place::both();
     let in_file = Sessions::in_database(file.pool());
     let redis = Redis::start();
-    let in_redis = Sessions::in_redis(&Secret::new(redis.url())).unwrap();
+    let in_redis = patient_sessions(&redis);
     for sessions in [&in_file, &in_redis] {
         let creating: Vec<_> = (0..1000).map(nth).collect();
         for some in creating.chunks(50) {

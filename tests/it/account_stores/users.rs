@@ -1,17 +1,15 @@
 //! Users on SQLite and on PostgreSQL, and their tables.
 
-use std::sync::Arc;
-
 use heare_auth::{
     accounts::{
         Unavailable,
         users::{NewUser, UserId, Users},
     },
     core::time::Timestamp,
-    database::{Access, DatabaseError, pool::Pool, schema},
+    database::{Access, DatabaseError, schema},
 };
 
-use super::{NOON, Place, join_all, new, postgres_at, register};
+use super::{NOON, Place, join_all, new, patient, postgres_at, register};
 use crate::support::postgres;
 
 #[tokio::test]
@@ -183,7 +181,7 @@ async fn tables_of_the_version_before_get_those_of_accounts_and_give_them_back()
 async fn a_database_with_users_of_another_program_is_named_so_and_left_as_it_is() {
     let database = postgres::Database::shared();
     database.sql("CREATE TABLE users (name TEXT); INSERT INTO users VALUES ('theirs')");
-    let users = Users::new(Arc::new(Pool::new(postgres_at(&database.url()))));
+    let users = Users::new(patient(postgres_at(&database.url())));
     let answer = users.by_login("anna").await;
     assert_eq!(answer, Err(Unavailable::Database(DatabaseError::Foreign)));
     assert_eq!(database.sql("SELECT name FROM users"), "theirs");
@@ -205,7 +203,7 @@ async fn more_calls_than_connections_wait_for_one_another() {
 #[tokio::test]
 async fn a_connection_is_used_again() {
     let database = postgres::Database::shared();
-    let pool = Pool::new(postgres_at(&database.url()));
+    let pool = patient(postgres_at(&database.url()));
     let backend = async || {
         let sql = "SELECT pg_backend_pid()::BIGINT";
         pool.run(async |connection| connection.fetch(sql, &[]).await).await
