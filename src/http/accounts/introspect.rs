@@ -143,6 +143,10 @@ impl Asked {
             None if body.has("client_ip") => return None,
             None => None,
         };
+        // What kind of token it is can be seen from the token. A hint need not be right, but it is a text.
+        if body.has("token_type_hint") {
+            body.text("token_type_hint")?;
+        }
         Some(Self { token, client_ip })
     }
 
@@ -197,13 +201,16 @@ mod tests {
         ] {
             assert_eq!(read(form, body), None, "{body}");
         }
-        assert_eq!(read("application/json", r#"{"token":"a.b"}"#).as_deref(), Some("a.b"));
+        for body in [r#"{"token":"a.b"}"#, r#"{"token":"a.b","token_type_hint":"x"}"#] {
+            assert_eq!(read("application/json", body).as_deref(), Some("a.b"), "{body}");
+        }
         for body in [
             "",
             "{}",
             r#"{"token":1}"#,
             r#"{"token":""}"#,
             r#"{"token":"a","client_ip":1}"#,
+            r#"{"token":"a","token_type_hint":null}"#,
         ] {
             assert_eq!(read("application/json", body), None, "{body}");
         }

@@ -1,5 +1,7 @@
 //! That every status in the document is really sent: each operation is driven through its good and its bad cases.
 
+mod accounts;
+
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
@@ -37,6 +39,7 @@ fn every_described_status_is_sent_by_somebody() {
         seen.all_of_one(&service, &blind, &method, &target, described);
     }
     seen.a_repetition_by_another_secret(&service);
+    accounts::drive(&mut seen);
     let described = operations(&document).into_iter().flat_map(|(path, method, operation)| {
         let statuses = operation["responses"].as_object().expect("responses").keys();
         statuses.map(move |status| (format!("{method} {path}"), status.clone()))
@@ -122,7 +125,18 @@ impl Seen {
         if !who.is_empty() {
             sent.push(("Authorization", &credential));
         }
-        let answer = service.connect().request(method, target, &sent, body);
+        self.send(service, method, target, &sent, body)
+    }
+
+    fn send(
+        &mut self,
+        service: &Service,
+        method: &str,
+        target: &str,
+        headers: &[(&str, &str)],
+        body: &[u8],
+    ) -> Response {
+        let answer = service.connect().request(method, target, headers, body);
         let answer = answer.unwrap_or_else(|e| panic!("{method} {target}: {e}"));
         self.keep(method, target, &answer);
         answer

@@ -22,6 +22,7 @@ fn requests_made_from_the_document_are_answered_as_it_says() {
         .env("URL", service.url(""))
         .env("SECRET", admin["secret"].as_str().expect("a secret"))
         .env("KEY_ID", toy["id"].as_str().expect("an id"))
+        .env("USER_TOKEN", token_of_user(&service))
         .output()
         .expect("the script starts");
     assert!(output.status.success(), "{}", told(&output));
@@ -104,6 +105,13 @@ fn created(service: &Service, more: &[&str]) -> Value {
     let output = service.cli(&[&["create", "--name", "made", "--json"], more].concat());
     assert!(output.status.success(), "{}", told(&output));
     serde_json::from_slice(&output.stdout).expect("JSON")
+}
+
+fn token_of_user(service: &Service) -> String {
+    let credentials = br#"{"login":"someone","password":"securepassword123"}"#;
+    assert_eq!(service.post("/api/register", credentials).status, 201);
+    let tokens = service.post("/api/login", credentials).json();
+    text(&tokens["access_token"]).to_owned()
 }
 
 fn script(path: &str) -> std::path::PathBuf {
