@@ -7,12 +7,7 @@ use bytes::Bytes;
 use http_body_util::Full;
 use hyper::{Method, Request, Response, body::Incoming};
 
-use super::{
-    App,
-    connection::Connection,
-    identity, patterns,
-    verify::{Question, Route},
-};
+use super::{App, connection::Connection, identity, patterns, verify::Route};
 use crate::telemetry::events::RequestInfo;
 
 /// A request on its way to its route.
@@ -41,59 +36,36 @@ impl<'a> Watch<'a> {
         let (status, took) = (response.status().as_u16(), self.began.elapsed());
         self.app.telemetry.metrics.routed(status, took);
         if took >= self.app.slow_request {
-            tell(self.app, &self.method, self.route, status, took, &self.request_id);
+            tell(
+                self.app,
+                Some(self.method.as_str()),
+                self.route,
+                status,
+                took,
+                &self.request_id,
+            );
         }
         response
     }
 }
 
-/// The caller of a verify, who is looked at here already if the verify was slow.
-pub fn noticed<'r>(
-    app: &App,
-    question: &Question<'_>,
-    status: u16,
-    took: Duration,
-    caller: impl FnOnce() -> RequestInfo<'r>,
-) -> impl FnOnce() -> RequestInfo<'r> {
-    let known = if took >= app.slow_request {
-        Err(slow_verify(app, question, status, took, caller))
-    } else {
-        Ok(caller)
-    };
-    move || known.map_or_else(|info| info, |caller| caller())
-}
-
-#[cold]
-fn slow_verify<'r>(
-    app: &App,
-    question: &Question<'_>,
-    status: u16,
-    took: Duration,
-    caller: impl FnOnce() -> RequestInfo<'r>,
-) -> RequestInfo<'r> {
-    let info = caller();
-    let method = match question.route {
-        Route::Verify | Route::Batch | Route::Validate => Method::POST,
-        Route::Authz => Method::GET,
+/// A key was presented, and decided about slowly.
+pub fn slow_decision(app: &App, route: Route, status: u16, took: Duration, caller: &RequestInfo<'_>) {
+    let method = match route {
+        Route::Verify | Route::Batch | Route::Validate => Some("POST"),
+        // It is asked by every method that a client uses.
+        Route::Authz => None,
         // It is watched as a whole.
-        Route::Management => return info,
+        Route::Management => return,
     };
-    tell(
-        app,
-        &method,
-        question.route.path(),
-        status,
-        took,
-        info.request_id.as_str(),
-    );
-    info
+    tell(app, method, route.path(), status, took, caller.request_id.as_str());
 }
 
-fn tell(app: &App, method: &Method, route: &str, status: u16, took: Duration, request_id: &str) {
+fn tell(app: &App, method: Option<&str>, route: &str, status: u16, took: Duration, request_id: &str) {
     app.telemetry.metrics.http_slow();
     tracing::warn!(
         event = "slow_request",
-        method = method.as_str(),
+        method,
         route,
         status,
         duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),

@@ -5,6 +5,7 @@ use crate::support::{
     http_client::{Connection, Response},
     redis::Redis,
     service::{Service, Settings},
+    together::{counting_together, probe},
 };
 use serde_json::{Value, json};
 use std::{collections::BTreeMap, net::Ipv4Addr, thread};
@@ -211,8 +212,12 @@ fn a_key_is_as_good_as_ever_and_its_limit_is_another() {
 fn instances_that_share_a_redis_share_the_limit_and_go_on_alone_without_it() {
     let mut redis = Redis::start();
     let settings = usual().with("REDIS_URL", redis.url()).with("DATABASE_URL", "off");
+    settings.write_document(&json!({ "generation": 2, "keys": [probe()] }).to_string());
     let (one, two) = (start(&settings), start(&settings));
-    let statuses = calls(&[&one, &two], CLIENT, KEYS, 300);
+    let statuses = counting_together([&one, &two], |attempt| {
+        let client = Ipv4Addr::new(127, 0, 1, u8::try_from(attempt).unwrap());
+        calls(&[&one, &two], client, KEYS, 300)
+    });
     assert_eq!(statuses, BTreeMap::from([(401, 100), (429, 200)]));
     redis.kill();
     // Each has let pass what it has let pass, and allows the rest of a hundred.

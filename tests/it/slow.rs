@@ -22,11 +22,13 @@ fn slow_call(service: &Service) {
     connection
         .send(
             b"PATCH /api/v1/auth/keys/key_of_somebody?secret=m4rk3r HTTP/1.1\r\nHost: localhost\r\n\
-              X-Request-Id: my-own-id\r\nContent-Length: 2\r\n\r\n{",
+              X-Request-Id: my-own-id\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n",
         )
         .unwrap();
+    // From here on it waits for the body.
+    connection.read_continue().unwrap();
     thread::sleep(Duration::from_millis(60));
-    connection.send(b"}").unwrap();
+    connection.send(b"{}").unwrap();
     assert_eq!(connection.read_response().unwrap().status, 401);
 }
 

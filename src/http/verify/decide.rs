@@ -162,8 +162,11 @@ fn told<'a, 'r>(
     decided: Decided<'a>,
 ) -> Decided<'a> {
     let took = began.elapsed();
-    let caller = watch::noticed(app, question, status(&decided.verdict), took, caller);
-    tell(&app.telemetry, question, at, caller, &decided.verdict, took);
+    if took < app.slow_request {
+        tell(&app.telemetry, question, at, caller, &decided.verdict, took);
+    } else {
+        tell_slow(app, question, at, caller, &decided.verdict, took);
+    }
     // A management call is counted when its own answer is known.
     let is_over = !matches!(question.route, Route::Management) || decided.verdict.is_err();
     if let Some(key_id) = whose(loaded, question, &decided.verdict, at.now).filter(|_| is_over) {
@@ -215,6 +218,21 @@ impl<'a> Decided<'a> {
             charged,
         }
     }
+}
+
+/// As `tell`. The log has a line about the time besides, with the same request id.
+#[cold]
+fn tell_slow<'r>(
+    app: &App,
+    question: &Question<'_>,
+    at: Moment,
+    caller: impl FnOnce() -> RequestInfo<'r>,
+    verdict: &Result<Good<'_>, verify::Refusal>,
+    took: Duration,
+) {
+    let info = caller();
+    watch::slow_decision(app, question.route, status(verdict), took, &info);
+    tell(&app.telemetry, question, at, || info, verdict, took);
 }
 
 fn tell<'r>(

@@ -25,6 +25,7 @@ pub mod settings;
 pub mod sqlite;
 pub mod stored_object;
 pub mod tls_client;
+pub mod together;
 
 use std::{
     path::{Path, PathBuf},
