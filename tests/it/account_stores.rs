@@ -67,7 +67,7 @@ fn postgres_at(url: &str) -> Database {
 }
 
 /// Where it is not about time, a busy machine may take its time.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 fn patient(database: Database) -> Arc<Pool> {
     Arc::new(Pool::within(PATIENCE, database))

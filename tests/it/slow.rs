@@ -74,6 +74,7 @@ fn a_slow_verify_is_told_with_the_id_of_its_own_line() {
     let told = service.wait_for_event("slow_request", |line| line["route"] == "/verify");
     assert_eq!(told["method"], "POST");
     let id = told["request_id"].as_str().unwrap().to_owned();
+    service.wait_for_event("verification_success", |line| line["request_id"] == id);
     let is_verification = |line: &serde_json::Value| {
         let event = line["event"].as_str().unwrap_or_default();
         event.starts_with("verification_") && line["request_id"] == id
