@@ -8,7 +8,7 @@ use std::{
 /// Makes this thread one for such work. Where it competes for a core with a thread that answers requests, it gets a tenth
 /// of it; not less, so that a flood of requests does not keep a revoked key in force for long.
 ///
-/// Linux keeps this for each thread; elsewhere it would hold for the whole process.
+/// Linux keeps this for each thread, and for those it starts; elsewhere it would hold for the whole process.
 pub fn stand_back() {
     #[cfg(target_os = "linux")]
     let _ = rustix::process::nice(10);

@@ -52,8 +52,6 @@ const ADMIN_CONNECTIONS: usize = 64;
 const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// How long the database may take to receive what has been counted and not written yet.
 const LAST_COUNTS: Duration = Duration::from_secs(2);
-/// What the line of the start says where there is no database.
-const NO_DATABASE: &str = "off: no database is named, or DATABASE_URL is off";
 
 /// What a start may be told beside the settings.
 #[derive(Clone, Debug)]
@@ -119,8 +117,10 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
     let admin = admin.map_err(|error| bind_error(&error, "ADMIN_LISTEN", "ADMIN_LISTEN"))?;
     let store = Store::open(&config.store).await?;
     let location = store.location();
-    let database =
-        Database::new(&config.usage.database).map_or_else(|| NO_DATABASE.to_owned(), |found| found.location());
+    let database = Database::new(&config.usage.database).map_or_else(
+        || accounts::Off::NoDatabase.sentence().to_owned(),
+        |found| found.location(),
+    );
     let clock = Arc::new(Clock::default());
     let accounts = start_accounts(&config, &clock, &telemetry)?;
     let said_of_accounts = accounts.as_ref().map_or_else(|off| off.sentence(), |_| "on");

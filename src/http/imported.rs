@@ -23,6 +23,7 @@ use crate::{
         index::{Candidate, Index},
         secret::{Digest, Secret},
     },
+    courtesy,
     telemetry::Telemetry,
 };
 
@@ -265,18 +266,12 @@ fn start_checkers(shared: &Arc<Shared>) -> Option<SyncSender<Check>> {
         let (shared, checks) = (Arc::clone(shared), Arc::clone(&checks));
         let checker = thread::Builder::new().name(format!("bcrypt-{number}"));
         checker.spawn(move || {
-            give_way();
+            courtesy::stand_back();
             shared.work_off(&checks);
         })
     };
     let started = (0..CHECKERS).filter(|&number| start(number).is_ok()).count();
     (started > 0).then_some(queue)
-}
-
-/// Where a checker shares a core with a thread that answers requests, that one goes first.
-fn give_way() {
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::nice(10);
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ use crate::{
     clock::Clock,
     config::UsageConfig,
     core::time::Timestamp,
+    courtesy,
     database::{Connection, Database, DatabaseError},
     telemetry::Telemetry,
 };
@@ -210,17 +211,10 @@ fn start_thread(
         reader: Arc::new(Reader::new(database)),
     };
     thread::Builder::new().name("usage".to_owned()).spawn(move || {
-        give_way();
+        courtesy::stand_back();
         runtime.block_on(writer.run(ordered));
         // A database that hangs must not hold up the end.
         runtime.shutdown_background();
     })?;
     Ok(running)
-}
-
-/// Where this thread shares a core with one that answers requests, that one goes first. Linux keeps this for each
-/// thread, and for those it starts; elsewhere it would hold for the whole process.
-fn give_way() {
-    #[cfg(target_os = "linux")]
-    let _ = rustix::process::nice(10);
 }

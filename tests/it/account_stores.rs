@@ -17,7 +17,7 @@ use heare_auth::{
 };
 use tempfile::TempDir;
 
-use crate::support::{postgres, redis::Redis, sqlite};
+use crate::support::{at_once::join_all, postgres, redis::Redis, sqlite};
 
 const NOON: Timestamp = Timestamp::from_millis(1_800_000_000_000);
 
@@ -90,25 +90,4 @@ fn new(login: &str) -> NewUser<'_> {
 async fn register(users: &Users, login: &str) -> UserId {
     let id = users.register(new(login)).await.expect("the database is there");
     id.expect("the login is free")
-}
-
-async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut pending: Vec<_> = futures.map(Box::pin).collect();
-    let mut done: Vec<Option<T>> = pending.iter().map(|_| None).collect();
-    std::future::poll_fn(|context| {
-        for (future, slot) in pending.iter_mut().zip(&mut done) {
-            if slot.is_none()
-                && let std::task::Poll::Ready(value) = future.as_mut().poll(context)
-            {
-                *slot = Some(value);
-            }
-        }
-        if done.iter().all(Option::is_some) {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
-    done.into_iter().flatten().collect()
 }

@@ -1,7 +1,6 @@
 //! Protection against guessing at passwords, by one script on SQLite, PostgreSQL and Redis.
 
 use std::{
-    future::Future,
     net::IpAddr,
     num::NonZero,
     sync::Arc,
@@ -27,7 +26,7 @@ use heare_auth::{
 use rand::{RngExt, SeedableRng, rngs::StdRng};
 use tempfile::TempDir;
 
-use crate::support::{postgres, redis::Redis, sqlite};
+use crate::support::{at_once::join_all, postgres, redis::Redis, sqlite};
 
 const NOON: i64 = 1_800_000_000_000;
 const HOUR_MS: i64 = 3_600_000;
@@ -526,25 +525,4 @@ async fn without_the_database_no_password_is_looked_at_until_it_is_back() {
     everybody_is_refused_in_time(&instance).await;
     server.start_again();
     it_goes_on(&instance).await;
-}
-
-async fn join_all<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-    let mut pending: Vec<_> = futures.map(Box::pin).collect();
-    let mut done: Vec<Option<T>> = pending.iter().map(|_| None).collect();
-    std::future::poll_fn(|context| {
-        for (future, slot) in pending.iter_mut().zip(&mut done) {
-            if slot.is_none()
-                && let std::task::Poll::Ready(value) = future.as_mut().poll(context)
-            {
-                *slot = Some(value);
-            }
-        }
-        if done.iter().all(Option::is_some) {
-            std::task::Poll::Ready(())
-        } else {
-            std::task::Poll::Pending
-        }
-    })
-    .await;
-    done.into_iter().flatten().collect()
 }

@@ -36,7 +36,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("redis_link", &["core"]),
     ("limiter", &["core", "limiter", "redis_link", "telemetry"]),
     ("database", &["config", "core", "durable"]),
-    ("usage", &["core", "clock", "config", "database", "telemetry", "usage"]),
+    (
+        "usage",
+        &["core", "clock", "config", "courtesy", "database", "telemetry", "usage"],
+    ),
     (
         "accounts",
         &[
@@ -63,6 +66,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "clock",
             "config",
             "core",
+            "courtesy",
             "envelope",
             "http",
             "limiter",

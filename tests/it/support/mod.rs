@@ -1,6 +1,7 @@
 //! What the integration tests stand on: the real binary as a process, and a client that can also misbehave.
 #![allow(dead_code, reason = "every topic uses its own part of the support")]
 
+pub mod at_once;
 pub mod backend;
 pub mod balancer;
 pub mod bridge;
