@@ -52,7 +52,7 @@ impl Limiter {
     }
 
     /// As `check`, where nobody has to be asked; `None` where the count of all instances decides.
-    pub fn check_here(&self, key_id: &str, limits: &[Limit<'_>], cost: u32) -> Option<Decision> {
+    pub fn check_here(&self, key_id: &str, limits: &[Limit], cost: u32) -> Option<Decision> {
         match self {
             Self::Local(local) => Some(local.charge(key_id, limits, cost, local.now_ms())),
             Self::Shared { .. } => None,
@@ -60,7 +60,7 @@ impl Limiter {
     }
 
     /// Charges all of the key's limits or none. Waits for Redis only, and for that at most its budget.
-    pub async fn check(&self, key_id: &str, limits: &[Limit<'_>], cost: u32) -> Decision {
+    pub async fn check(&self, key_id: &str, limits: &[Limit], cost: u32) -> Decision {
         match self {
             Self::Local(local) => local.charge(key_id, limits, cost, local.now_ms()),
             Self::Shared { local, redis } => {
