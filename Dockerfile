@@ -4,6 +4,8 @@ WORKDIR /build
 COPY Cargo.toml Cargo.lock rust-toolchain.toml ARCHITECTURE.md ./
 COPY migrations migrations
 COPY src src
+# Nothing of it comes into the binary, but the workspace is not whole without it.
+COPY clients/rust clients/rust
 RUN cargo build --release --locked --bin heare-auth
 
 FROM debian:bookworm-slim
