@@ -13,6 +13,7 @@ mod client_limits;
 mod clients;
 mod commit;
 mod compose;
+mod dashboard;
 mod docs;
 mod examples;
 mod expiry;
