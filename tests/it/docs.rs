@@ -136,6 +136,7 @@ fn documents() -> Vec<String> {
         "README.md".to_owned(),
         "USAGE.md".to_owned(),
         "CONTRIBUTING.md".to_owned(),
+        "clients/README.md".to_owned(),
     ];
     let mut folders = vec!["documentation".to_owned()];
     while let Some(folder) = folders.pop() {

@@ -10,6 +10,7 @@ mod boot;
 mod bridge;
 mod cli;
 mod client_limits;
+mod clients;
 mod commit;
 mod compose;
 mod dashboard;

@@ -8,6 +8,7 @@ pub mod bridge;
 pub mod bunyan;
 mod captured;
 pub mod certificates;
+pub mod clients;
 pub mod documented;
 pub mod documents;
 pub mod example;
