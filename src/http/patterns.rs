@@ -6,23 +6,13 @@ use super::{accounts, keys::route::Place};
 pub const ELSEWHERE_IN_API: &str = "/api/*";
 const ELSEWHERE: &str = "*";
 
-const ACCOUNTS: [&str; 9] = [
-    "/api/register",
-    "/api/login",
-    "/api/refresh",
-    "/api/logout",
-    "/api/profile",
-    "/api/password",
-    "/api/delete",
-    "/api/sessions",
-    "/api/sessions/{id}",
-];
-
 const OTHERS: [&str; 6] = ["/health", "/ready", "/refresh", "/openapi.json", "/docs", "/redoc"];
 
 /// All routes that one client may call so often only.
 pub fn limited() -> impl Iterator<Item = &'static str> {
-    ACCOUNTS.into_iter().chain(Place::PATTERNS).chain([ELSEWHERE_IN_API])
+    let of_accounts = accounts::route::Place::each().map(|place| place.pattern());
+    let of_accounts = of_accounts.into_iter().filter(|route| route.starts_with("/api/"));
+    of_accounts.chain(Place::PATTERNS).chain([ELSEWHERE_IN_API])
 }
 
 /// The route of a path. Verifies and auth requests have words of their own.
