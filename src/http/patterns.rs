@@ -6,18 +6,6 @@ use super::{accounts, dashboard, keys::route::Place};
 pub const ELSEWHERE_IN_API: &str = "/api/*";
 const ELSEWHERE: &str = "*";
 
-const ACCOUNTS: [&str; 9] = [
-    "/api/register",
-    "/api/login",
-    "/api/refresh",
-    "/api/logout",
-    "/api/profile",
-    "/api/password",
-    "/api/delete",
-    "/api/sessions",
-    "/api/sessions/{id}",
-];
-
 const OTHERS: [&str; 7] = [
     "/health",
     "/ready",
@@ -30,11 +18,11 @@ const OTHERS: [&str; 7] = [
 
 /// All routes that one client may call so often only.
 pub fn limited() -> impl Iterator<Item = &'static str> {
-    let of_dashboard = dashboard::route::Place::PATTERNS;
-    ACCOUNTS
-        .into_iter()
+    let of_accounts = accounts::route::Place::each().map(|place| place.pattern());
+    let of_accounts = of_accounts.into_iter().filter(|route| route.starts_with("/api/"));
+    of_accounts
         .chain(Place::PATTERNS)
-        .chain(of_dashboard)
+        .chain(dashboard::route::Place::PATTERNS)
         .chain([ELSEWHERE_IN_API])
 }
 

@@ -14,6 +14,7 @@ mod clients;
 mod commit;
 mod compose;
 mod dashboard;
+mod deployment;
 mod docs;
 mod examples;
 mod expiry;
