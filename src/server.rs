@@ -305,6 +305,7 @@ fn wire(
     let options = LoaderOptions {
         poll_interval: config.poll_interval,
         strict_generation: config.strict_generation,
+        chance: rand::random,
     };
     let store = Arc::new(store);
     let (loader, refresher, reader) = loader(

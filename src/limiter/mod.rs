@@ -64,20 +64,33 @@ impl Limiter {
         match self {
             Self::Local(local) => local.charge(key_id, limits, cost, local.now_ms()),
             Self::Shared { local, redis } => {
-                let now_ms = local.now_ms();
-                let here = local.charge(key_id, limits, cost, now_ms);
-                if !here.allowed {
-                    return here;
-                }
                 // Apart, so that the caller's future does not carry the room for it when nobody asks Redis.
-                let Some(everywhere) = Box::pin(redis.charge(key_id, limits, cost)).await else {
-                    return here;
-                };
-                if !everywhere.allowed {
-                    local.refund(key_id, limits, cost, now_ms);
-                }
-                everywhere
+                let ask = || Box::pin(redis.charge(key_id, limits, cost));
+                together(local, key_id, limits, cost, local.now_ms(), ask).await
             }
         }
     }
+}
+
+/// Charges here, and where that is allowed, everywhere: what is refused there is taken back here. `ask` tells nothing where
+/// the count of all instances cannot be had in time.
+pub async fn together<Asked: Future<Output = Option<Decision>>>(
+    local: &Local,
+    key_id: &str,
+    limits: &[Limit<'_>],
+    cost: u32,
+    now_ms: u64,
+    ask: impl FnOnce() -> Asked,
+) -> Decision {
+    let here = local.charge(key_id, limits, cost, now_ms);
+    if !here.allowed {
+        return here;
+    }
+    let Some(everywhere) = ask().await else {
+        return here;
+    };
+    if !everywhere.allowed {
+        local.refund(key_id, limits, cost, now_ms);
+    }
+    everywhere
 }

@@ -323,7 +323,13 @@ fn every_test_that_is_said_to_show_a_promise_exists() {
 fn is_test(path: &str) -> bool {
     let (module, name) = path.rsplit_once("::").expect("a path has a module");
     let module = module.replace("::", "/");
-    let places = ["tests/it/{}.rs", "src/{}.rs", "src/{}/tests.rs", "src/{}/mod.rs"];
+    let places = [
+        "tests/it/{}.rs",
+        "tests/proof/{}.rs",
+        "src/{}.rs",
+        "src/{}/tests.rs",
+        "src/{}/mod.rs",
+    ];
     places.iter().any(|place| {
         let source = std::fs::read_to_string(root().join(place.replace("{}", &module))).unwrap_or_default();
         source.contains(&format!("fn {name}("))
