@@ -8,6 +8,7 @@ pub mod bridge;
 pub mod bunyan;
 mod captured;
 pub mod certificates;
+pub mod console;
 pub mod documented;
 pub mod documents;
 pub mod example;
