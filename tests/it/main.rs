@@ -40,6 +40,7 @@ mod promised;
 mod proxies;
 mod python;
 mod rest;
+mod runbooks;
 mod scan;
 mod slow;
 mod store;
