@@ -77,7 +77,7 @@ impl Limiter {
 pub async fn together<Asked: Future<Output = Option<Decision>>>(
     local: &Local,
     key_id: &str,
-    limits: &[Limit<'_>],
+    limits: &[Limit],
     cost: u32,
     now_ms: u64,
     ask: impl FnOnce() -> Asked,

@@ -27,7 +27,7 @@ struct Counts {
 
 struct World {
     began: Instant,
-    limits: [Limit<'static>; 2],
+    limits: [Limit; 2],
     calm: bool,
     redis: Mutex<Counts>,
     passed: Mutex<Vec<Passed>>,
@@ -52,8 +52,8 @@ impl World {
         Self {
             began: Instant::now(),
             limits: [
-                limit("minute", 5 + chance.below(200), chance.below(10), 60),
-                limit("burst", 2 + chance.below(70), 0, 1 + chance.below(10)),
+                limit("minute".into(), 5 + chance.below(200), chance.below(10), 60),
+                limit("burst".into(), 2 + chance.below(70), 0, 1 + chance.below(10)),
             ],
             calm: chance.below(2) == 0,
             redis: Mutex::default(),
@@ -144,7 +144,7 @@ impl World {
 
     fn judge(&self, seed: u64, instances: usize) -> usize {
         let passed = self.passed.lock().expect("no panic while it was held");
-        for limit in self.limits {
+        for limit in &self.limits {
             let quota = u64::from(limit.quota());
             for number in 0..instances {
                 let own: Vec<Passed> = passed.iter().filter(|use_| use_.instance == number).copied().collect();
