@@ -1,9 +1,36 @@
-//! How work that takes long lets requests go first on the core that it shares with them.
+//! How work that takes long lets requests go first on the core that it shares with them, and where it is done.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     thread,
     time::{Duration, Instant},
 };
+
+use tokio::task::{JoinHandle, spawn_blocking};
+
+/// Why work that was begun aside has no outcome.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NotDone {
+    /// It panicked, or the system gave no thread for it; the log has a line about either.
+    Failed,
+    /// The service is stopping.
+    Stopping,
+}
+
+/// Does work that takes long on a thread where it holds up nobody.
+pub async fn aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Result<T, NotDone> {
+    match begin_aside(work).ok_or(NotDone::Failed)?.await {
+        Ok(outcome) => Ok(outcome),
+        Err(error) if error.is_panic() => Err(NotDone::Failed),
+        Err(_) => Err(NotDone::Stopping),
+    }
+}
+
+/// The same without waiting for it. Where the runtime has no thread for such work and the system gives none, it panics; the
+/// work then waits there for the next thread. Whoever keeps the keys, the certificates or the snapshot must outlive that.
+pub fn begin_aside<T: Send + 'static>(work: impl FnOnce() -> T + Send + 'static) -> Option<JoinHandle<T>> {
+    catch_unwind(AssertUnwindSafe(|| spawn_blocking(work))).ok()
+}
 
 /// Makes this thread one for such work. Where it competes for a core with a thread that answers requests, it gets a tenth
 /// of it; not less, so that a flood of requests does not keep a revoked key in force for long.

@@ -7,6 +7,7 @@ use tokio::time::sleep;
 use crate::{
     clock::Clock,
     core::{change::Change, time::Timestamp},
+    courtesy::aside,
     envelope::Envelope,
     loader::{Loaded, Reader},
     store::{
@@ -54,7 +55,7 @@ impl Expiry {
         let after_ms = i64::try_from(self.after.as_millis()).unwrap_or(i64::MAX);
         let until = Timestamp::from_millis(at.as_millis().saturating_sub(after_ms));
         // A million keys are looked through in a few milliseconds, which others on this thread need not wait.
-        let is_due = tokio::task::spawn_blocking(move || is_due(&loaded, until)).await;
+        let is_due = aside(move || is_due(&loaded, until)).await;
         if !is_due.unwrap_or(false) {
             return;
         }

@@ -54,6 +54,9 @@ const LAST_MOMENT: Duration = Duration::from_secs(1);
 /// How long the database may take to receive what has been counted and not written yet.
 const LAST_COUNTS: Duration = Duration::from_secs(2);
 
+/// `EMFILE`, which the standard library has no name for.
+const TOO_MANY_OPEN_FILES: i32 = 24;
+
 /// What a start may be told beside the settings.
 #[derive(Clone, Debug)]
 pub struct Options {
@@ -85,6 +88,8 @@ pub enum StartError {
     Tls(#[from] TlsError),
     #[error("the system gives no more threads: {0}")]
     Threads(io::ErrorKind),
+    #[error("the limit of open files (ulimit -n) is too low for WORKERS and all else that is opened")]
+    Descriptors,
     #[error(transparent)]
     Accounts(#[from] accounts::StartError),
 }
@@ -144,8 +149,11 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
     };
 
     let (stage, staged) = watch::channel(Stage::Serving);
-    let slots = Slots::new(config.max_connections);
-    let crew = workers::start(&app, config.workers.get(), options.deadlines, &slots, &staged)?;
+    let workers = config.workers.get();
+    let elsewhere = admin.as_ref().map_or(0, |_| ADMIN_CONNECTIONS);
+    let slots = Slots::new(config.max_connections, workers, elsewhere);
+    let connections = slots.all();
+    let crew = workers::start(&app, workers, options.deadlines, &slots, &staged)?;
     let address = local_address(&listener)?;
     let admin_address = admin.as_ref().map(local_address).transpose()?;
     let face = Face {
@@ -160,7 +168,7 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
             tls: None,
             routes: routes::admin(&app),
         };
-        let slots = Slots::new(ADMIN_CONNECTIONS);
+        let slots = Slots::new(ADMIN_CONNECTIONS, workers, 0);
         tokio::spawn(Listener::new(admin, face).accept(crew.inlets, slots, telemetry.clone(), staged));
     }
     let bridge = config
@@ -176,6 +184,7 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
         store = location,
         database,
         accounts = said_of_accounts,
+        connections,
         version = env!("CARGO_PKG_VERSION"),
         "serving"
     );
@@ -396,7 +405,10 @@ fn local_address(listener: &TcpListener) -> Result<SocketAddr, StartError> {
 
 #[expect(clippy::needless_pass_by_value, reason = "map_err hands over the error")]
 fn no_threads(error: io::Error) -> StartError {
-    StartError::Threads(error.kind())
+    match error.raw_os_error() {
+        Some(TOO_MANY_OPEN_FILES) => StartError::Descriptors,
+        _ => StartError::Threads(error.kind()),
+    }
 }
 
 fn bind_error(error: &io::Error, port: &'static str, host: &'static str) -> StartError {

@@ -8,6 +8,7 @@ use super::{
     Accounts, Fill, Shared, Unavailable,
     guard::{Guard, Guesses},
     hasher::Hasher,
+    key_file::KeyFileError,
     keys::{Keys, KeysError},
     sessions::Sessions,
     token::Tokens,
@@ -36,6 +37,7 @@ pub struct Ground<'a> {
 pub enum Off {
     NoDatabase,
     NoSigningKey,
+    NowhereForOwnKey,
 }
 
 impl Off {
@@ -44,6 +46,9 @@ impl Off {
         match self {
             Self::NoDatabase => "off: no database is named, or DATABASE_URL is off",
             Self::NoSigningKey => "off: neither SECRET_KEY nor JWT_PRIVATE_KEY is set, and instances have to share one",
+            Self::NowhereForOwnKey => {
+                "off: DATA_DIR takes no new file, such as jwt-secret; make it writable, or set SECRET_KEY"
+            }
         }
     }
 }
@@ -77,9 +82,14 @@ impl Accounts {
             return Ok(Err(Off::NoDatabase));
         };
         let mut had_random = true;
-        let keys = Keys::open(&ground.tokens.signing, clock.now(), &mut |bytes| {
+        let opened = Keys::open(&ground.tokens.signing, clock.now(), &mut |bytes| {
             had_random &= fill(bytes);
-        })?;
+        });
+        // A disk that is full or read-only keeps nobody from a verify, which needs none.
+        if matches!(opened, Err(KeysError::OwnSecret(KeyFileError::Unwritable(_)))) {
+            return Ok(Err(Off::NowhereForOwnKey));
+        }
+        let keys = opened?;
         let Some(keys) = keys.filter(|_| had_random) else {
             return Ok(Err(Off::NoSigningKey));
         };

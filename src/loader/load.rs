@@ -15,7 +15,7 @@ use super::{
 use crate::{
     clock::Clock,
     core::index::Index,
-    courtesy::Turns,
+    courtesy::{NotDone, Turns, aside},
     envelope::Envelope,
     snapshot::SnapshotFile,
     store::{Fetched, Store, Version},
@@ -289,9 +289,9 @@ impl Rules {
 async fn off_thread<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, LoadError> + Send + 'static,
 ) -> Result<T, LoadError> {
-    match tokio::task::spawn_blocking(work).await {
+    match aside(work).await {
         Ok(result) => result,
-        Err(error) if error.is_panic() => Err(LoadError::Internal),
-        Err(_) => Err(LoadError::Stopping),
+        Err(NotDone::Failed) => Err(LoadError::Internal),
+        Err(NotDone::Stopping) => Err(LoadError::Stopping),
     }
 }

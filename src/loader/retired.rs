@@ -4,6 +4,7 @@
 use std::sync::{Arc, Mutex, PoisonError};
 
 use super::Loaded;
+use crate::courtesy;
 
 #[derive(Default)]
 pub(super) struct Retired(Mutex<Vec<Arc<Loaded>>>);
@@ -20,7 +21,7 @@ impl Retired {
         let unheld: Vec<_> = kept.extract_if(.., |loaded| Arc::strong_count(loaded) == 1).collect();
         drop(kept);
         if !unheld.is_empty() {
-            tokio::task::spawn_blocking(move || drop(unheld));
+            courtesy::begin_aside(move || drop(unheld));
         }
     }
 }

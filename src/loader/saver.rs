@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 
-use crate::snapshot::SnapshotFile;
+use crate::{courtesy, snapshot::SnapshotFile};
 
 #[derive(Clone)]
 pub(super) struct Saver(Arc<Shared>);
@@ -43,7 +43,7 @@ impl Saver {
         if !queue.saving {
             queue.saving = true;
             let shared = Arc::clone(&self.0);
-            tokio::task::spawn_blocking(move || shared.save_all());
+            courtesy::begin_aside(move || shared.save_all());
         }
     }
 }

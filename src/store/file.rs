@@ -15,7 +15,11 @@ use bytes::Bytes;
 use sha2::{Digest, Sha256};
 
 use super::{Expect, Fetched, Intake, StoreError, Version, Written};
-use crate::{clock::Clock, courtesy::Turns, durable};
+use crate::{
+    clock::Clock,
+    courtesy::{Turns, aside},
+    durable,
+};
 
 /// How long a writer waits for those before it.
 const LOCK_WAIT: Duration = Duration::from_secs(10);
@@ -94,10 +98,7 @@ impl FileStore {
         work: impl FnOnce(&Shared) -> Result<T, StoreError> + Send + 'static,
     ) -> Result<T, StoreError> {
         let shared = Arc::clone(&self.shared);
-        // A failed join means that the process is shutting down or that the work panicked: no answer either way.
-        tokio::task::spawn_blocking(move || work(&shared))
-            .await
-            .unwrap_or(Err(StoreError::Failed))
+        aside(move || work(&shared)).await.unwrap_or(Err(StoreError::Failed))
     }
 }
 

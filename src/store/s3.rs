@@ -1,5 +1,6 @@
 //! The object in S3: one GET, one conditional PUT, each within time limits of our own.
 
+mod bounded;
 mod versions;
 
 use std::{error::Error, time::Duration};
@@ -24,8 +25,12 @@ use tokio::{
     time::timeout,
 };
 
+use self::bounded::BoundedAnswers;
 use super::{Expect, Fetched, Intake, StoreError, Version, Written};
-use crate::{courtesy::Turns, envelope::Envelope};
+use crate::{
+    courtesy::{Turns, begin_aside},
+    envelope::Envelope,
+};
 
 /// How long the store may take. The SDK's own retries, stream watching and 60-second defaults are off.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -104,7 +109,8 @@ impl S3Store {
             .timeout_config(timeouts(&limits).read_timeout(limits.first_byte).build())
             .stalled_stream_protection(StalledStreamProtectionConfig::disabled())
             .request_checksum_calculation(RequestChecksumCalculation::WhenRequired)
-            .response_checksum_validation(ResponseChecksumValidation::WhenRequired);
+            .response_checksum_validation(ResponseChecksumValidation::WhenRequired)
+            .interceptor(BoundedAnswers { max_bytes });
         if sdk.http_client().is_none() {
             config = config.http_client(https_client());
         }
@@ -215,7 +221,7 @@ impl S3Store {
             return Err(StoreError::TooLarge);
         }
         let (pieces, mut arriving) = mpsc::channel::<Bytes>(PIECES_AHEAD);
-        let taken = tokio::task::spawn_blocking(move || {
+        let taken = begin_aside(move || {
             intake.announce(expected);
             let turns = Turns::begin();
             while let Some(piece) = arriving.blocking_recv() {
@@ -224,6 +230,7 @@ impl S3Store {
             }
             intake
         });
+        let taken = taken.ok_or(StoreError::Failed)?;
         let len = self.pass_on(output.body, pieces).await?;
         if announced.is_some_and(|announced| announced != len) {
             return Err(StoreError::Incomplete);

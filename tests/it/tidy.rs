@@ -33,7 +33,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "telemetry",
         ],
     ),
-    ("expiry", &["core", "clock", "envelope", "loader", "store", "usage"]),
+    (
+        "expiry",
+        &["core", "clock", "courtesy", "envelope", "loader", "store", "usage"],
+    ),
     ("redis_link", &["core"]),
     ("limiter", &["core", "limiter", "redis_link", "telemetry"]),
     ("database", &["config", "core", "durable"]),
@@ -317,6 +320,20 @@ fn every_test_that_is_said_to_show_a_promise_exists() {
     assert!(named.len() > 100, "the tests are named");
     let missing: Vec<_> = named.into_iter().filter(|name| !is_test(name)).collect();
     assert!(missing.is_empty(), "no such tests: {missing:#?}");
+}
+
+#[test]
+fn every_promise_of_the_service_has_rows() {
+    let text = std::fs::read_to_string(root().join("documentation/promised.md")).expect("the table is there");
+    let rows_of = |number: u32| {
+        let begin = format!("| P{number} | ");
+        text.lines()
+            .filter(|line| line.starts_with(&begin) && line.contains("::"))
+            .count()
+    };
+    let few: Vec<u32> = (1..=17).filter(|number| rows_of(*number) < 2).collect();
+    assert!(few.is_empty(), "promises with fewer than two rows: {few:?}");
+    assert_eq!(rows_of(18), 0, "the rules above the table name every promise");
 }
 
 /// `room::file::name` is `fn name` in that file below `tests/it` or `src`.

@@ -9,13 +9,12 @@ use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Mutex, watch},
-    task::spawn_blocking,
     time::sleep,
 };
 use tokio_rustls::rustls::ServerConfig;
 
 use self::pair::{Files, Pair, TlsError, Version};
-use crate::{clock::Clock, config::TlsFiles, core::time::Timestamp, telemetry::Telemetry};
+use crate::{clock::Clock, config::TlsFiles, core::time::Timestamp, courtesy::aside, telemetry::Telemetry};
 
 /// How often the files are looked at.
 const LOOK: Duration = Duration::from_secs(2);
@@ -138,7 +137,7 @@ fn refuse(seen: &mut Seen, error: TlsError, version: Version, sight: Sight) {
 
 async fn read(files: &TlsFiles) -> Result<Files, TlsError> {
     let files = files.clone();
-    let read = spawn_blocking(move || Files::read(&files)).await;
+    let read = aside(move || Files::read(&files)).await;
     read.unwrap_or(Err(TlsError {
         variable: "SSL_CERTFILE",
         problem: "names a file that cannot be read",

@@ -1,6 +1,7 @@
 //! What the integration tests stand on: the real binary as a process, and a client that can also misbehave.
 #![allow(dead_code, reason = "every topic uses its own part of the support")]
 
+pub mod asking;
 pub mod at_once;
 pub mod backend;
 pub mod balancer;
@@ -13,8 +14,10 @@ pub mod console;
 pub mod documented;
 pub mod documents;
 pub mod example;
+pub mod far_end;
 pub mod fault_proxy;
 pub mod flood;
+pub mod frames;
 pub mod http_client;
 pub mod nginx;
 pub mod ports;

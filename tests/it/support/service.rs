@@ -207,6 +207,11 @@ impl Service {
         self.proc_status("VmHWM:")
     }
 
+    /// The address space that it has, in KiB.
+    pub fn virtual_kib(&self) -> u64 {
+        self.proc_status("VmSize:")
+    }
+
     pub fn threads(&self) -> u64 {
         self.proc_status("Threads:")
     }

@@ -22,7 +22,7 @@ use tempfile::TempDir;
 pub struct Settings {
     home: Arc<TempDir>,
     variables: BTreeMap<String, String>,
-    ignored_signal: Option<&'static str>,
+    prefix: Vec<String>,
 }
 
 impl Settings {
@@ -33,7 +33,7 @@ impl Settings {
         let settings = Self {
             home,
             variables: BTreeMap::new(),
-            ignored_signal: None,
+            prefix: Vec::new(),
         };
         let data = settings.data_dir();
         settings
@@ -53,8 +53,13 @@ impl Settings {
     }
 
     /// The process is started with this signal ignored, such as `XFSZ`.
-    pub fn ignoring(mut self, signal: &'static str) -> Self {
-        self.ignored_signal = Some(signal);
+    pub fn ignoring(self, signal: &str) -> Self {
+        self.under(&["env", &format!("--ignore-signal={signal}")])
+    }
+
+    /// The process is started by this command, which becomes the process in the end.
+    pub fn under(mut self, command: &[&str]) -> Self {
+        self.prefix.extend(command.iter().map(|word| (*word).to_owned()));
         self
     }
 
@@ -95,14 +100,9 @@ impl Settings {
     /// The binary with these settings and arguments, not yet started.
     pub fn command<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Command {
         let binary = env!("CARGO_BIN_EXE_heare-auth");
-        let mut command = match self.ignored_signal {
-            Some(signal) => {
-                let mut command = Command::new("env");
-                command.arg(format!("--ignore-signal={signal}")).arg(binary);
-                command
-            }
-            None => Command::new(binary),
-        };
+        let mut words = self.prefix.iter().map(String::as_str).chain([binary]);
+        let mut command = Command::new(words.next().expect("there is the binary at least"));
+        command.args(words);
         command
             .args(arguments)
             .env_clear()

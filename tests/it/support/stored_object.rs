@@ -1,6 +1,7 @@
 //! One object in the real S3 server as an operator handles it, and the settings of processes that use it.
 
 use super::{
+    far_end::FarEnd,
     fault_proxy::FaultProxy,
     seaweed::{Seaweed, blocking},
     settings::Settings,
@@ -84,7 +85,14 @@ impl StoredObject {
         (settings, delete)
     }
 
-    fn settings_at(&self, address: SocketAddr) -> Settings {
+    /// A TCP proxy before the server, and where it listens.
+    pub fn far_end(&self) -> (FarEnd, SocketAddr) {
+        let far_end = FarEnd::of(self.seaweed.address());
+        let address = far_end.address();
+        (far_end, address)
+    }
+
+    pub fn settings_at(&self, address: SocketAddr) -> Settings {
         let environment = self.seaweed.environment(address, &self.key);
         environment
             .into_iter()

@@ -1,0 +1,291 @@
+"""Every promise by its rows in documentation/promised.md, and what needs a tool or more time than a test may take.
+
+Writes target/faults/report.md. Ends with 1 when a row is not green.
+"""
+
+import argparse
+import http.client
+import json
+import os
+import random
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from ground import HOST, ROOT, call, document, secret_of
+from process import Process, free_port, stop_all, wait_for_port
+
+PROMISES = [f"P{number}" for number in range(1, 18)]
+
+
+@dataclass
+class Row:
+    promise: str
+    what: str
+    outcome: str
+
+    @property
+    def is_green(self) -> bool:
+        return self.outcome.startswith(("green", "not run"))
+
+
+def promised() -> list[tuple[str, str, list[str]]]:
+    """The rows that begin with a promise's number, and the tests that each names."""
+    rows = []
+    for line in (ROOT / "documentation/promised.md").read_text().splitlines():
+        if found := re.match(r"\| (P\d+) \| (.*?) \| (.*) \|$", line):
+            rows.append((found[1], found[2], re.findall(r"`([a-z_0-9:]+::[a-z_0-9]+)`", found[3])))
+    return rows
+
+
+def run_rows() -> list[Row]:
+    rows = promised()
+    names = {name for _, _, tests in rows for name in tests}
+    ours = {name for name in names if is_integration(name)}
+    outcomes = cargo(["--test", "it", "--", "--exact", *sorted(ours)])
+    # A test of the library lies in a module `tests` below the file that the table names.
+    outcomes |= cargo(["--lib", "--", *sorted({name.rpartition("::")[2] for name in names - ours})])
+    found = []
+    for promise, what, tests in rows:
+        red = [test for test in tests if outcome(outcomes, test) != "ok"]
+        found.append(Row(promise, what, "green" if not red else "RED: " + ", ".join(red)))
+    missing = [promise for promise in PROMISES if promise not in {row[0] for row in rows}]
+    return found + [Row(promise, "a row", "RED: there is none") for promise in missing]
+
+
+def is_integration(name: str) -> bool:
+    return (ROOT / "tests/it" / (name.rpartition("::")[0].replace("::", "/") + ".rs")).exists()
+
+
+def outcome(outcomes: dict[str, str], test: str) -> str:
+    module, _, name = test.rpartition("::")
+    return outcomes.get(test) or outcomes.get(f"{module}::tests::{name}") or "not found"
+
+
+def cargo(arguments: list[str]) -> dict[str, str]:
+    ran = subprocess.run(["cargo", "test", "--locked", *arguments], cwd=ROOT, stdout=subprocess.PIPE, text=True)
+    return dict(re.findall(r"^test (\S+)(?: - should panic)? \.\.\. (\w+)$", ran.stdout, re.MULTILINE))
+
+
+class Service:
+    """The service on a file, for what is tried from outside."""
+
+    def __init__(self, directory: Path, binary: Path, settings: dict[str, str] | None = None):
+        self.directory, self.binary = directory, binary
+        self.data = directory / "data"
+        self.data.mkdir(exist_ok=True)
+        self.settings = {"DATA_DIR": str(self.data), "HOST": HOST, "RATE_LIMIT": "off"} | (settings or {})
+        self.generation = 0
+        self.put()
+
+    def put(self) -> None:
+        self.generation += 1
+        whole = self.data / "keys.new"
+        whole.write_bytes(document(self.generation, 100))
+        whole.rename(self.data / "keys.json")
+
+    def start(self) -> Process:
+        self.port = free_port()
+        environment = self.settings | {"PORT": str(self.port)}
+        process = Process([str(self.binary), "serve"], environment, self.directory, self.directory / "log", 0)
+        wait_for_port(process, self.port)
+        deadline = time.monotonic() + 10
+        while call(self.port, "GET", "/ready")[0] != 200:
+            if time.monotonic() > deadline:
+                raise SystemExit("the service does not become ready")
+            time.sleep(0.01)
+        return process
+
+    def verify(self) -> int:
+        return call(self.port, "POST", "/verify", {"api_key": secret_of("key_1")})[0]
+
+
+class Watching:
+    """Verifies ten times a second meanwhile; every answer has to be 200."""
+
+    def __init__(self, service: Service):
+        self.service, self.going, self.took, self.wrong = service, True, [], []
+        self.thread = threading.Thread(target=self._watch, daemon=True)
+        self.thread.start()
+
+    def _watch(self) -> None:
+        while self.going:
+            began = time.monotonic()
+            try:
+                status = self.service.verify()
+            except (OSError, http.client.HTTPException) as error:
+                status = repr(error)
+            self.took.append(time.monotonic() - began)
+            if status != 200:
+                self.wrong.append(status)
+            time.sleep(0.1)
+
+    def stop(self) -> str:
+        self.going = False
+        self.thread.join(40)
+        slowest = max(self.took) * 1000
+        if self.wrong:
+            return f"RED: {len(self.wrong)} of {len(self.took)} answers are wrong, such as {self.wrong[0]}"
+        return f"green: {len(self.took)} answers meanwhile, the slowest after {slowest:.0f} ms"
+
+
+def slow_clients(service: Service, seconds: int) -> list[Row]:
+    """slowhttptest in its four ways: slow heads, slow bodies, ranges, slow readers."""
+    ways = [("slow heads", ["-H"]), ("slow bodies", ["-B"]), ("overlapping ranges", ["-R"]), ("slow readers", ["-X"])]
+    if not shutil.which("slowhttptest"):
+        return [Row("P15", f"slowhttptest: {what}", "not run: slowhttptest is not installed") for what, _ in ways]
+    rows = []
+    for what, way in ways:
+        process = service.start()
+        before = process.resident_kib()
+        watching = Watching(service)
+        command = ["slowhttptest", *way, "-c", "500", "-r", "200", "-i", "5", "-l", str(seconds), "-p", "3"]
+        command += ["-u", f"http://{HOST}:{service.port}/{'verify' if '-B' in way else 'openapi.json'}"]
+        if "-B" in way:
+            command += ["-t", "POST", "-s", "8192"]
+        if "-X" in way:
+            command += ["-w", "1", "-y", "32", "-n", "5", "-z", "32", "-k", "3"]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 60)
+        outcome = watching.stop()
+        grown = (process.peak_kib() - before) / 1024
+        if not process.is_running() or grown > 64:
+            outcome = f"RED: {grown:.0f} MiB grown"
+        service_up = re.findall(r"service available:\s+\x1b?\[?[\d;m]*(\w+)", ran.stdout)
+        if service_up and service_up[-1] == "NO":
+            outcome = "RED: slowhttptest calls the service unavailable"
+        rows.append(Row("P15", f"slowhttptest: {what}, 500 connections for {seconds} s", f"{outcome}, {grown:.1f} MiB grown"))
+        process.stop()
+    return rows
+
+
+def http_2(service: Service) -> list[Row]:
+    """What others hold against HTTP/2: h2spec's cases, and a load by h2load."""
+    rows, process = [], service.start()
+    if shutil.which("h2spec"):
+        ran = subprocess.run(["h2spec", "-h", HOST, "-p", str(service.port), "-P", "/health", "--timeout", "5"], capture_output=True, text=True)
+        found = re.search(r"(\d+) tests, (\d+) passed, (\d+) skipped, (\d+) failed", ran.stdout)
+        rows.append(Row("P15", "h2spec", f"green: {found[0]}" if found and found[4] == "0" else f"RED: {ran.stdout[-600:]}"))
+    else:
+        rows.append(Row("P15", "h2spec", "not run: h2spec is not in PATH"))
+    if shutil.which("h2load"):
+        ran = subprocess.run(["h2load", "-n", "20000", "-c", "50", "-m", "100", f"http://{HOST}:{service.port}/health"], capture_output=True, text=True)
+        is_good = "20000 succeeded, 0 failed, 0 errored" in ran.stdout
+        rows.append(Row("P15", "h2load: 50 connections of 100 streams", "green: 20000 answers" if is_good else f"RED: {ran.stdout[-400:]}"))
+    else:
+        rows.append(Row("P15", "h2load", "not run: h2load is not installed"))
+    process.stop()
+    return rows
+
+
+def kills(service: Service, rounds: int) -> list[Row]:
+    """Killed at any moment while the document changes; the next start is ready with nothing older."""
+    seen, pick = 0, random.Random(1)
+    for turn in range(rounds):
+        process = service.start()
+        generation = call(service.port, "GET", "/ready")[1]["generation"]
+        if generation < seen or service.verify() != 200:
+            return [Row("P7", f"{rounds} kills", f"RED: generation {generation} after {seen} in round {turn}")]
+        until = time.monotonic() + pick.random() * 0.2
+        while time.monotonic() < until:
+            service.put()
+            call(service.port, "POST", "/refresh")
+        seen = call(service.port, "GET", "/ready")[1]["generation"]
+        os.kill(process.pid, signal.SIGKILL)
+        process.stop()
+    left = [file.name for file in service.data.iterdir() if file.name.endswith(".tmp")]
+    return [Row("P7", f"killed {rounds} times while the document changes", "green" if not left else f"RED: {left} are left")]
+
+
+def stops(service: Service, rounds: int) -> list[Row]:
+    """Stopped for longer than any deadline, as a suspended machine is; what was on its way is answered or closed."""
+    process = service.start()
+    for _ in range(rounds):
+        half = socket.create_connection((HOST, service.port), timeout=30)
+        half.sendall(b"GET /health HTTP/1.1\r\n")
+        os.kill(process.pid, signal.SIGSTOP)
+        time.sleep(11)
+        half.sendall(b"Host: x\r\n\r\n")
+        os.kill(process.pid, signal.SIGCONT)
+        answer = half.recv(4096)
+        half.close()
+        if answer and not answer.startswith(b"HTTP/1.1 200") or service.verify() != 200:
+            return [Row("P1", "stopped for 11 s", f"RED: {answer[:60]!r}")]
+    outcome = "green" if process.is_running() else "RED: it has ended"
+    process.stop()
+    return [Row("P1", f"stopped for 11 s and continued, {rounds} times", outcome)]
+
+
+def in_a_group(service: Service, megabytes: int) -> list[Row]:
+    """Under the memory limit of a control group, as a container has it, with floods of everything."""
+    what, root = f"a container of {megabytes} MiB", Path("/sys/fs/cgroup")
+    group = root / f"heare-auth-{os.getpid()}"
+    try:
+        if "memory" not in (root / "cgroup.subtree_control").read_text().split():
+            (root / "cgroup.subtree_control").write_text("+memory")
+        group.mkdir()
+        (group / "memory.max").write_text(str(megabytes << 20))
+    except OSError as error:
+        return [Row("P16", what, f"not run: this machine gives no control group ({error.strerror})")]
+    process = service.start()
+    try:
+        (group / "cgroup.procs").write_text(str(process.pid))
+        watching = Watching(service)
+        held = [socket.create_connection((HOST, service.port)) for _ in range(1500)]
+        for number, connection in enumerate(held):
+            head = b"POST /verify HTTP/1.1\r\nHost: x\r\nX-A: %s\r\n" % (b"a" * 8000)
+            connection.sendall(head + (b"Content-Length: 60000\r\n\r\n" + b"{" * 20000 if number % 2 else b""))
+        for _ in range(2000):
+            call(service.port, "POST", "/verify", {"api_key": f"sec_{random.random()}"})
+        outcome = watching.stop()
+        for connection in held:
+            connection.close()
+        events = (group / "memory.events").read_text()
+        if not process.is_running() or not re.search(r"^oom_kill 0$", events, re.MULTILINE):
+            outcome = "RED: it was killed for its memory"
+        outcome += f", at most {int((group / 'memory.peak').read_text()) >> 20} MiB" if (group / "memory.peak").exists() else ""
+    except OSError as error:
+        outcome = f"not run: this machine gives no control group ({error.strerror})"
+    finally:
+        process.stop()
+        group.rmdir()
+    return [Row("P16", what, outcome)]
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--short", action="store_true", help="seconds instead of minutes for what is tried from outside")
+    options.add_argument("--outside", action="store_true", help="only what is tried from outside, no tests")
+    options.add_argument("--binary", type=Path, default=ROOT / "target/release/heare-auth", help="what is tried from outside")
+    chosen = options.parse_args()
+    rows = [] if chosen.outside else run_rows()
+    with tempfile.TemporaryDirectory(prefix="heare-auth-faults-", ignore_cleanup_errors=True) as directory:
+        service = Service(Path(directory), chosen.binary.resolve())
+        try:
+            short = chosen.short
+            rows += slow_clients(service, 12 if short else 90)
+            rows += http_2(service)
+            rows += kills(service, 10 if short else 100)
+            rows += stops(service, 1 if short else 5)
+            rows += in_a_group(service, 64)
+        finally:
+            stop_all()
+    lines = ["| promise | row | |", "|---|---|---|"]
+    rows.sort(key=lambda row: int(row.promise[1:]))
+    lines += [f"| {row.promise} | {row.what} | {row.outcome} |" for row in rows]
+    text = "\n".join(lines) + "\n"
+    (ROOT / "target/faults").mkdir(parents=True, exist_ok=True)
+    (ROOT / "target/faults/report.md").write_text(text)
+    print(text)
+    sys.exit(0 if all(row.is_green for row in rows) else 1)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,310 @@
+"""Mixed load for a long time while one thing after the other fails; no wrong answer, and no growth of anything.
+
+Writes target/soak/{soak.md,soak.svg,samples.csv}. Ends with 1 when an answer was wrong or something has grown.
+"""
+
+import argparse
+import csv
+import http.client
+import json
+import os
+import random
+import signal
+import socket
+import statistics
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import chart
+import ground
+from ground import HOST, ROOT, Ground, call, document, secret_of
+from process import stop_all
+from proxy import PASS, REFUSE, SWALLOW, TRICKLE
+
+KEYS = 2000
+# What may come on top of a quarter of the run's memory, for what an allocator keeps.
+MEMORY_FACTOR, MEMORY_MIB, DESCRIPTORS = 1.10, 4.0, 8
+
+
+@dataclass
+class Seen:
+    """What all who ask have seen since the last sample."""
+
+    took: list[float] = field(default_factory=list)
+    wrong: list[str] = field(default_factory=list)
+    answers: int = 0
+
+
+class Load:
+    """Threads that ask as services, guessers, operators and people do, and know which answers are right."""
+
+    def __init__(self, port: int):
+        self.port, self.going, self.lock, self.seen = port, True, threading.Lock(), Seen()
+        # What management and logins may say depends on what is down.
+        self.trouble = ""
+        kinds = [self.plain, self.plain, self.plain, self.limited, self.unknown, self.batch, self.operator, self.person]
+        self.threads = [threading.Thread(target=self._ask, args=(kind,), daemon=True) for kind in kinds]
+
+    def start(self) -> None:
+        for thread in self.threads:
+            thread.start()
+
+    def stop(self) -> None:
+        self.going = False
+        for thread in self.threads:
+            thread.join(40)
+
+    def take(self) -> Seen:
+        with self.lock:
+            seen, self.seen = self.seen, Seen()
+        return seen
+
+    def _ask(self, kind) -> None:
+        random_one, connection = random.Random(kind.__name__), None
+        while self.going:
+            try:
+                connection = connection or http.client.HTTPConnection(HOST, self.port, timeout=30)
+                problem = kind(connection, random_one)
+            except (OSError, http.client.HTTPException) as error:
+                problem, connection = f"{kind.__name__}: {error!r}", None
+            if problem:
+                with self.lock:
+                    self.seen.wrong.append(problem)
+
+    def verify(self, connection, body: dict, path: str = "/verify") -> int:
+        began = time.monotonic()
+        connection.request("POST", path, json.dumps(body))
+        answer = connection.getresponse()
+        answer.read()
+        with self.lock:
+            self.seen.took.append(time.monotonic() - began)
+            self.seen.answers += 1
+        time.sleep(0.01)
+        return answer.status
+
+    def expect(self, connection, body: dict, status: int, path: str = "/verify") -> str | None:
+        found = self.verify(connection, body, path)
+        return None if found == status else f"{path} {found} instead of {status}"
+
+    def plain(self, connection, pick) -> str | None:
+        return self.expect(connection, {"api_key": secret_of(f"key_{pick.randrange(KEYS)}")}, 200)
+
+    def limited(self, connection, pick) -> str | None:
+        return self.expect(connection, {"api_key": secret_of("key_limited")}, 200)
+
+    def unknown(self, connection, pick) -> str | None:
+        return self.expect(connection, {"api_key": f"sec_guess_{pick.random()}"}, 403)
+
+    def batch(self, connection, pick) -> str | None:
+        several = [{"api_key": secret_of(f"key_{pick.randrange(KEYS)}")} for _ in range(20)]
+        time.sleep(0.2)
+        return self.expect(connection, {"requests": several}, 200, "/verify/batch")
+
+    def operator(self, _, pick) -> str | None:
+        """Makes a key, which is good at once, and revokes it, which is in force at once."""
+        time.sleep(1.0)
+        admin = secret_of("key_admin")
+        status, made = call(self.port, "POST", "/api/v1/auth/keys", {"name": f"soak {pick.random()}"}, admin)
+        if status != 201:
+            return self._excused("create", status, "S3")
+        status, _ = call(self.port, "POST", "/verify", {"api_key": made["key"]})
+        if status != 200:
+            return f"a new key is {status}"
+        status, _ = call(self.port, "DELETE", f"/api/v1/auth/keys/{made['key_id']}", None, admin)
+        if status not in (200, 204):
+            return self._excused("revoke", status, "S3")
+        status, _ = call(self.port, "POST", "/verify", {"api_key": made["key"]})
+        return None if status == 403 else f"a revoked key is {status}"
+
+    def person(self, _, pick) -> str | None:
+        """Registers and logs in. Nobody guesses: all come from one address, which would have to wait."""
+        time.sleep(2.0)
+        login = f"p{pick.randrange(10**12)}"
+        body = {"login": login, "password": "a pass phrase of somebody"}
+        for path, right in (("/api/register", (200, 201)), ("/api/login", (200,))):
+            status, _ = call(self.port, "POST", path, body)
+            if status not in right:
+                return self._excused(path, status, "PostgreSQL", "Redis")
+        return None
+
+    def _excused(self, what: str, status: int, *may_be_down: str) -> str | None:
+        """503 is right while what is needed is down, and briefly after."""
+        down = any(self.trouble.startswith(name) for name in may_be_down)
+        return None if status == 503 and down else f"{what}: {status} while {self.trouble or 'all is well'}"
+
+
+class Troubles:
+    """What goes wrong, one after the other, and back."""
+
+    def __init__(self, place: Ground):
+        self.place, self.generation = place, 1
+        far = [(name, mode) for mode in (REFUSE, SWALLOW, TRICKLE) for name in place.far_ends]
+        self.all = [(f"{name} {_verb(mode)}", self._far_end(name, mode)) for name, mode in far]
+        self.all += [
+            ("refreshes without a pause", self._refreshes),
+            ("half-open requests", self._half_open),
+            ("stopped and continued", self._stopped),
+            ("the document is rubbish", self._rubbish),
+        ]
+
+    def _far_end(self, name: str, mode: str):
+        def trouble(seconds: float) -> None:
+            self.place.far_ends[name].set(mode)
+            time.sleep(seconds)
+            self.place.far_ends[name].set(PASS)
+
+        return trouble
+
+    def _refreshes(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            call(self.place.port, "POST", "/refresh")
+
+    def _half_open(self, seconds: float) -> None:
+        open_ones = [socket.create_connection((HOST, self.place.port)) for _ in range(300)]
+        for connection in open_ones:
+            connection.sendall(b"POST /verify HTTP/1.1\r\nHost: x\r\nContent-Le")
+        time.sleep(seconds)
+        for connection in open_ones:
+            connection.close()
+
+    def _stopped(self, seconds: float) -> None:
+        until = time.monotonic() + seconds
+        while time.monotonic() < until:
+            os.kill(self.place.service.pid, signal.SIGSTOP)
+            time.sleep(0.3)
+            os.kill(self.place.service.pid, signal.SIGCONT)
+            time.sleep(0.7)
+
+    def _rubbish(self, seconds: float) -> None:
+        """Somebody overwrites the document, and puts back what was there."""
+        connection = http.client.HTTPConnection(HOST, self.place.weed.port, timeout=30)
+        connection.request("GET", f"/{ground.BUCKET}/keys.json")
+        before = connection.getresponse().read()
+        self.place.weed.put("keys.json", b"<html>Please sign in</html>")
+        time.sleep(seconds)
+        self.place.weed.put("keys.json", before)
+
+
+def _verb(mode: str) -> str:
+    return {REFUSE: "refuses", SWALLOW: "swallows", TRICKLE: "trickles"}[mode]
+
+
+def sample(place: Ground, load: Load, began: float) -> dict:
+    seen = load.take()
+    took = sorted(seen.took) or [0.0]
+    return {
+        "second": round(time.monotonic() - began, 1),
+        "trouble": load.trouble,
+        "answers": seen.answers,
+        "p50_ms": round(took[len(took) // 2] * 1000, 2),
+        "p99_ms": round(took[min(len(took) - 1, len(took) * 99 // 100)] * 1000, 2),
+        "resident_mib": round(place.service.resident_kib() / 1024, 2),
+        "descriptors": len(os.listdir(f"/proc/{place.service.pid}/fd")),
+        "wrong": len(seen.wrong),
+        "first_wrong": seen.wrong[0] if seen.wrong else "",
+    }
+
+
+def run(place: Ground, seconds: float, each: float) -> tuple[list[dict], list[tuple[float, float, str]]]:
+    load, troubles, samples, bars = Load(place.port), Troubles(place), [], []
+    began = time.monotonic()
+    load.start()
+    going = True
+
+    def sampling() -> None:
+        while going:
+            time.sleep(1.0)
+            samples.append(sample(place, load, began))
+
+    sampler = threading.Thread(target=sampling, daemon=True)
+    sampler.start()
+    turn = 0
+    while (left := seconds - (time.monotonic() - began)) > each:
+        name, trouble = troubles.all[turn % len(troubles.all)]
+        turn += 1
+        print(f"{time.monotonic() - began:6.0f} s  {name}", file=sys.stderr, flush=True)
+        # Half the time all is well, so that everything has to come back each time.
+        load.trouble, start = name, time.monotonic() - began
+        trouble(min(each, left) / 2)
+        bars.append((start, time.monotonic() - began, name))
+        # A circuit that has opened closes within a few seconds; until then 503 is still right.
+        time.sleep(min(each, left) / 2)
+        load.trouble = ""
+    going = False
+    sampler.join()
+    load.stop()
+    samples.append(sample(place, load, began))
+    return samples, bars
+
+
+def verdicts(samples: list[dict]) -> list[tuple[str, bool, str]]:
+    """A quarter in, everything has been used once; what grows from there on is a leak."""
+    early = samples[len(samples) // 4 : len(samples) // 2] or samples
+    late = samples[-max(1, len(samples) // 4) :]
+    middle = lambda some, name: statistics.median(one[name] for one in some)  # noqa: E731
+    memory = middle(early, "resident_mib"), middle(late, "resident_mib")
+    descriptors = middle(early, "descriptors"), middle(late, "descriptors")
+    wrong = sum(one["wrong"] for one in samples)
+    first = next((one["first_wrong"] for one in samples if one["first_wrong"]), "")
+    return [
+        ("every answer is right", wrong == 0, f"{wrong} wrong of {sum(one['answers'] for one in samples)} {first}".strip()),
+        ("memory does not grow", memory[1] <= memory[0] * MEMORY_FACTOR + MEMORY_MIB, "{:.1f} → {:.1f} MiB".format(*memory)),
+        ("descriptors do not grow", descriptors[1] <= descriptors[0] + DESCRIPTORS, "{:.0f} → {:.0f}".format(*descriptors)),
+    ]
+
+
+def report(directory: Path, samples: list[dict], bars, seconds: float) -> bool:
+    directory.mkdir(parents=True, exist_ok=True)
+    with open(directory / "samples.csv", "w", newline="") as file:
+        table = csv.DictWriter(file, samples[0].keys())
+        table.writeheader()
+        table.writerows(samples)
+    column = lambda name: [one[name] for one in samples]  # noqa: E731
+    frames = [
+        ("a verify, ms", {"p99": column("p99_ms"), "p50": column("p50_ms")}),
+        ("resident memory, MiB", {"memory": column("resident_mib")}),
+        ("open descriptors", {"descriptors": column("descriptors")}),
+        ("answers a second", {"answers": column("answers"), "wrong": column("wrong")}),
+    ]
+    (directory / "soak.svg").write_text(chart.draw(f"{seconds:.0f} s of mixed load", column("second"), frames, bars))
+    found = verdicts(samples)
+    calm = [one for one in samples if not one["trouble"]] or samples
+    lines = [f"{seconds:.0f} s, {len(bars)} troubles, {sum(column('answers'))} verifies.", "", "| | | |", "|---|---|---|"]
+    lines += [f"| {what} | {'yes' if is_so else '**no**'} | {how} |" for what, is_so, how in found]
+    lines += ["", "| while | p99 ms, median of its seconds |", "|---|--:|"]
+    lines += [f"| all is well | {statistics.median(one['p99_ms'] for one in calm):.1f} |"]
+    for name in dict.fromkeys(bar[2] for bar in bars):
+        during = [one["p99_ms"] for one in samples if one["trouble"] == name]
+        lines += [f"| {name} | {statistics.median(during):.1f} |"] if during else []
+    text = "\n".join(lines) + "\n"
+    (directory / "soak.md").write_text(text)
+    print(text)
+    return all(is_so for _, is_so, _ in found)
+
+
+def main() -> None:
+    options = argparse.ArgumentParser(description=__doc__)
+    options.add_argument("--short", action="store_true", help="three minutes instead of an hour")
+    options.add_argument("--minutes", type=float, help="so long")
+    options.add_argument("--binary", type=Path, default=ROOT / "target/release/heare-auth", help="what is tried")
+    chosen = options.parse_args()
+    seconds = 60 * (chosen.minutes or (3 if chosen.short else 60))
+    with tempfile.TemporaryDirectory(prefix="heare-auth-soak-", ignore_cleanup_errors=True) as directory:
+        place = Ground(Path(directory), chosen.binary.resolve())
+        try:
+            place.start(KEYS)
+            samples, bars = run(place, seconds, each=max(10.0, seconds / 64))
+            is_good = report(ROOT / "target/soak", samples, bars, seconds)
+        finally:
+            place.stop()
+            stop_all()
+    sys.exit(0 if is_good else 1)
+
+
+if __name__ == "__main__":
+    main()
