@@ -12,7 +12,7 @@ use warp::{Filter, Rejection, reject};
 use super::{
     App, accounts,
     body::{Received, Unread},
-    health,
+    dashboard, health,
     keys::{self, Asked, route::Place},
     local::Caller,
     openapi::{self, Served},
@@ -59,6 +59,8 @@ fn composed(app: &Arc<App>, served: Served) -> Routes {
         .or(keys_routes(app))
         .unify()
         .or(accounts_routes(app))
+        .unify()
+        .or(dashboard::pages::routes())
         .unify()
         .boxed();
     erase(if app.described {

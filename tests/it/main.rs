@@ -31,6 +31,7 @@ mod metrics;
 mod newcomer;
 mod nginx;
 mod openapi;
+mod pages;
 mod policy;
 mod promised;
 mod proxies;
