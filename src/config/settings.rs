@@ -145,6 +145,7 @@ pub const SETTINGS: &[Setting] = &[
         "true",
         "the description of all routes at /openapi.json, /docs and /redoc",
     ),
+    setting("DASHBOARD", "on", "the dashboard at /dashboard; off for none"),
     setting(
         "REFRESH_URL",
         DEFAULT_REFRESH_URL,

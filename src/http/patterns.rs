@@ -1,6 +1,6 @@
 //! Routes as the documentation writes them: for limits, which are by route, and for the log, which shows no sent path.
 
-use super::{accounts, keys::route::Place};
+use super::{accounts, dashboard, keys::route::Place};
 
 /// Every path below `/api/` that is no route.
 pub const ELSEWHERE_IN_API: &str = "/api/*";
@@ -30,7 +30,12 @@ const OTHERS: [&str; 7] = [
 
 /// All routes that one client may call so often only.
 pub fn limited() -> impl Iterator<Item = &'static str> {
-    ACCOUNTS.into_iter().chain(Place::PATTERNS).chain([ELSEWHERE_IN_API])
+    let of_dashboard = dashboard::route::Place::PATTERNS;
+    ACCOUNTS
+        .into_iter()
+        .chain(Place::PATTERNS)
+        .chain(of_dashboard)
+        .chain([ELSEWHERE_IN_API])
 }
 
 /// The route of a path. Verifies and auth requests have words of their own.
@@ -40,6 +45,8 @@ pub fn of(path: &str) -> &'static str {
         if let Some(place) = Place::of(path) {
             place.pattern()
         } else if let Some(place) = accounts::route::Place::of(path) {
+            place.pattern()
+        } else if let Some(place) = dashboard::route::Place::of(path) {
             place.pattern()
         } else if path.starts_with("/api/") {
             ELSEWHERE_IN_API
@@ -72,7 +79,7 @@ mod tests {
     }
 
     #[test]
-    fn every_route_below_api_is_limited_once() {
+    fn every_route_that_is_limited_is_so_once() {
         let all: Vec<_> = limited().collect();
         let once: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(all.len(), once.len());

@@ -60,9 +60,14 @@ fn composed(app: &Arc<App>, served: Served) -> Routes {
         .unify()
         .or(accounts_routes(app))
         .unify()
-        .or(dashboard::pages::routes())
+        .or(dashboard_routes(app))
         .unify()
         .boxed();
+    let own = if app.dashboard.is_some() {
+        own.or(dashboard::pages::routes()).unify().boxed()
+    } else {
+        own
+    };
     erase(if app.described {
         own.or(openapi::routes(served)).unify().boxed()
     } else {
@@ -153,6 +158,32 @@ fn accounts_routes(
                 body,
             };
             async move { warp::Reply::into_response(accounts::answer(app, known, place, method, asked).await) }
+        })
+}
+
+/// What the dashboard's pages ask, where there is a dashboard.
+fn dashboard_routes(
+    app: &Arc<App>,
+) -> impl Filter<Extract = (warp::reply::Response,), Error = Rejection> + Clone + use<> {
+    let (app, is_on) = (app.clone(), app.dashboard.is_some());
+    warp::path::full()
+        .and_then(move |path: warp::path::FullPath| {
+            let place = dashboard::route::Place::of(path.as_str()).filter(|_| is_on);
+            async move { place.ok_or_else(reject::not_found) }
+        })
+        .and(warp::method())
+        .and(warp::ext::get::<Caller>())
+        .and(warp::ext::get::<Arc<Result<Received, Unread>>>())
+        .and(warp::header::headers_cloned())
+        .then(move |place, method, caller, body, headers| {
+            let app = app.clone();
+            let asked = Asked {
+                caller,
+                headers,
+                query: String::new(),
+                body,
+            };
+            async move { warp::Reply::into_response(dashboard::answer(app, place, method, asked).await) }
         })
 }
 

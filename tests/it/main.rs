@@ -12,6 +12,7 @@ mod cli;
 mod client_limits;
 mod commit;
 mod compose;
+mod dashboard;
 mod docs;
 mod examples;
 mod expiry;

@@ -13,6 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("envelope", &["clock", "core"]),
     ("durable", &["clock"]),
     ("courtesy", &[]),
+    ("seal", &[]),
     (
         "store",
         &["core", "clock", "config", "courtesy", "durable", "envelope", "store"],
@@ -51,6 +52,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "database",
             "durable",
             "redis_link",
+            "seal",
             "telemetry",
         ],
     ),
@@ -71,6 +73,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "http",
             "limiter",
             "loader",
+            "seal",
             "telemetry",
             "usage",
         ],

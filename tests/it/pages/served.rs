@@ -97,3 +97,16 @@ fn every_import_is_a_file_that_is_there_and_every_file_is_asked_for() {
     }
     assert_eq!(asked, names);
 }
+
+#[test]
+fn the_pages_can_be_switched_off() {
+    let service = Settings::file_store().with("DASHBOARD", "off").start();
+    for (path, _) in paths() {
+        let answer = service.get(&path);
+        assert_eq!(
+            (answer.status, answer.text().as_str()),
+            (404, r#"{"detail":"Not Found"}"#),
+            "{path}"
+        );
+    }
+}

@@ -37,7 +37,10 @@ async function ask(method, path, { body, headers, signal } = {}) {
     if (error.name === "AbortError") throw error;
     throw new Refused(0, "unreachable", "The service cannot be reached.");
   }
-  const told = await answer.json().catch(() => null);
+  const told = await answer.json().catch((error) => {
+    if (error.name === "AbortError") throw error;
+    return null;
+  });
   return { answer, told };
 }
 

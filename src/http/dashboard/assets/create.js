@@ -1,7 +1,7 @@
 // Making and changing keys: the form, and the one time that a secret is shown.
 
 import { call, KEYS, keyPath, once, verify } from "./api.js";
-import { el, say } from "./dom.js";
+import { el } from "./dom.js";
 import { ask, dialog, field, wholeNumber, words } from "./form.js";
 
 const EXPIRIES = [["", "Never"], ["7", "In 7 days"], ["30", "In 30 days"], ["90", "In 90 days"], ["180", "In 180 days"], ["365", "In a year"]];
@@ -135,7 +135,7 @@ function isSame(one, other) {
 export function showSecret(made, closed) {
   const shown = el("input", { readonly: true, value: made.key, "aria-label": "Secret", spellcheck: "false" });
   const verdict = el("p", { class: "small", role: "status" });
-  const copy = el("button", { type: "button", class: "main", on: { click: () => copied(shown, copy) } }, "Copy");
+  const copy = el("button", { type: "button", class: "main", on: { click: () => copied(shown, copy, verdict) } }, "Copy");
   const check = el("button", { type: "button", on: { click: async () => {
     const { status, told } = await verify(made.key);
     verdict.textContent = told?.valid ? "It verifies: 200, valid." : `It does not verify: ${status}, ${told?.code ?? told?.error ?? told?.detail ?? "no answer"}.`;
@@ -151,14 +151,14 @@ export function showSecret(made, closed) {
 }
 
 /** Where pages are not served over HTTPS there is no clipboard for scripts, but what is selected can be copied. */
-async function copied(input, button) {
+async function copied(input, button, told) {
   try {
     await navigator.clipboard.writeText(input.value);
-    say("Copied.");
+    told.textContent = "Copied.";
   } catch {
     input.select();
     const isCopied = document.execCommand("copy");
-    say(isCopied ? "Copied." : "It is selected: copy it from there.");
+    told.textContent = isCopied ? "Copied." : "It is selected: copy it from there.";
     if (isCopied) button.focus();
   }
 }

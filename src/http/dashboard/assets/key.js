@@ -3,7 +3,7 @@
 import { call, get, keyPath, once, query } from "./api.js";
 import { entries } from "./audit.js";
 import { edit, showSecret } from "./create.js";
-import { card, choice, el, facts, table } from "./dom.js";
+import { card, choice, el, facts, say, table } from "./dom.js";
 import { every } from "./every.js";
 import { ask, field } from "./form.js";
 import { millis, moment, number, percent, span, status, when } from "./format.js";
@@ -36,7 +36,10 @@ export async function key(context) {
   }
 
   async function loadUse() {
-    const use = await get(query(`${path}/usage`, { hours }), signal);
+    const wanted = hours;
+    const use = await get(query(`${path}/usage`, { hours: wanted }), signal);
+    // Another range was chosen meanwhile, and is on its way.
+    if (wanted !== hours) return;
     const now = JSON.stringify([hours, use]);
     if (now === drawn) return;
     drawn = now;
@@ -50,7 +53,7 @@ export async function key(context) {
 
   function actions(found, etag) {
     const button = (label, press, look) => el("button", { class: look, on: { click: press } }, label);
-    const changed = () => loadKey();
+    const changed = () => loadKey().catch((error) => { if (!signal.aborted) say(error.message); });
     const isGood = found.status === "good";
     return [
       isGood && button("Rotate", () => rotate(found, changed)),

@@ -26,9 +26,12 @@ export async function overview(context) {
   const range = choice("Range", "range", who.admin ? RANGES : OWN_RANGES, hours, (value) => { hours = value; load().catch(() => {}); });
 
   async function load() {
+    const wanted = hours;
     const told = await get("dashboard/overview", signal);
-    const isLong = Number(hours) > 48;
-    const long = isLong && told.usage.hours ? (await get(query("api/v1/auth/usage/summary", { hours }), signal)).by_hour : null;
+    const isLong = Number(wanted) > 48;
+    const long = isLong && told.usage.hours ? (await get(query("api/v1/auth/usage/summary", { hours: wanted }), signal)).by_hour : null;
+    // Another range was chosen meanwhile, and is on its way.
+    if (wanted !== hours) return;
     const used = long ?? told.usage.hours;
     figures.replaceChildren(...shownFigures(told.keys, used, Number(hours)));
     // Drawn again only where something changed, so that what is being read stays.

@@ -35,6 +35,7 @@ function round(most) {
   return [1, 2, 2.5, 4, 5, 10].find((step) => step * power >= most) * power;
 }
 
+const sayRequests = (requests, failures) => `${number(requests)} ${requests === 1 ? "request" : "requests"}, ${number(failures)} failed`;
 const named = (point, size) => (size === HOUR ? bothOf : dayOf).format(point.at);
 
 /** Calls `draw` with the width that there is, now and whenever it changes. */
@@ -100,7 +101,7 @@ export function usagePlots(byHour, hours) {
     title: `Requests by ${per}`, data, height: 176,
     keys: el("span", null, el("span", { class: "key" }, "answered"), el("span", { class: "key failed" }, "failed")),
     summary: `Requests by ${per}: ${number(total)} in all, ${number(failed)} of them failed.${most}`,
-    told: (point) => point ? `${named(point, size)}: ${number(point.requests)} requests, ${number(point.failures)} failed` : `${number(total)} requests, ${number(failed)} failed`,
+    told: (point) => point ? `${named(point, size)}: ${sayRequests(point.requests, point.failures)}` : sayRequests(total, failed),
     draw: (width) => bars(width, 176, data, busiest.requests),
   });
   const latency = plot({
