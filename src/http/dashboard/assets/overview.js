@@ -8,7 +8,7 @@ import { createButton } from "./create.js";
 import { every } from "./every.js";
 import { points, usagePlots } from "./plot.js";
 
-const AGAIN_MS = 5000;
+const AGAIN_MS = 10_000;
 const NAMED = 6;
 const DAY = "24";
 /** What all keys are used for is told to operators alone; everybody else sees their own keys' last two days. */
@@ -23,6 +23,7 @@ export async function overview(context) {
   const figures = el("dl", { class: "card figures" });
   const plots = el("div", { class: "inside" });
   const below = el("div", { class: "pair" });
+  const fresh = el("div");
   const range = choice("Range", "range", who.admin ? RANGES : OWN_RANGES, hours, (value) => { hours = value; load().catch(() => {}); });
 
   async function load() {
@@ -51,12 +52,12 @@ export async function overview(context) {
       listed("Expiring soon", expiring, soonTotal, "No key expires within 14 days.", (key) => when(key.expires_at)),
       listed("Stale", idle, staleTotal ?? 0, stale ? "Every key is in use, or new." : "When keys were last used is not known.", (key) => (key.last_used_at ? when(key.last_used_at) : "never used")),
     ];
-    if (who.admin) cards.push(card("Instances", el("a", { class: "small", href: "#/instances" }, "More about them"), freshness(told)));
     below.replaceChildren(...cards);
+    fresh.replaceChildren(...(who.admin ? [card("Instances", el("a", { class: "small", href: "#/instances" }, "More about them"), freshness(told))] : []));
   }
 
   main.firstElementChild.append(el("div", { class: "actions" }, createButton(context)));
-  main.append(el("div", { class: "stack" }, figures, card("Use", range, plots), below));
+  main.append(el("div", { class: "stack" }, figures, card("Use", range, plots), below, fresh));
   await load();
   every(AGAIN_MS, load, signal);
 }
