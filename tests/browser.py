@@ -1,7 +1,8 @@
-"""Opens pages in headless Chromium, over its own debugging pipe: browser.py CHROMIUM PROFILE < a JSON list of steps.
+"""Drives headless Chromium, over its own debugging pipe: browser.py CHROMIUM PROFILE, with steps on stdin.
 
-A step is {"open": URL} or {"ask": JavaScript}; what each "ask" gives is printed as one JSON list, behind it the errors that
-the console showed. With {"size": [width, height]} the window gets another size, with {"picture": FILE} it is drawn.
+Each line is one step, a JSON object with one member, and is answered by one line: {"said": …}, or {"failed": …}.
+{"open": URL}, {"ask": JavaScript}, {"keys": ["Tab", "a text"]}, {"size": [width, height]}, {"scheme": "dark"},
+{"allow": PERMISSION}, {"picture": FILE}, {"errors": null} for what the console showed so far, {"run": FILE of JavaScript}.
 """
 
 import base64
@@ -14,6 +15,13 @@ FLAGS = [
     "--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
     "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage", "--remote-debugging-pipe",
 ]
+
+
+# The number that Windows has for a key, what it types, and whether Shift is held.
+KEYS = {
+    "Tab": (9, "", 0), "Shift+Tab": (9, "", 8), "Enter": (13, "\r", 0), "Escape": (27, "", 0), "Space": (32, " ", 0),
+    "ArrowRight": (39, "", 0), "ArrowDown": (40, "", 0),
+}
 
 
 class Browser:
@@ -36,11 +44,12 @@ class Browser:
         os.close(to_browser)
         os.close(from_browser)
         self.out, self.read = own_out, os.fdopen(own_in, "rb")
-        self.number, self.session, self.errors = 0, None, []
+        self.number, self.session, self.console = 0, None, []
         target = next(one for one in self.call("Target.getTargets")["targetInfos"] if one["type"] == "page")
         self.session = self.call("Target.attachToTarget", targetId=target["targetId"], flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self.call(f"{domain}.enable")
+        self.call("Emulation.setFocusEmulationEnabled", enabled=True)
 
     def call(self, method, **parameters):
         self.number += 1
@@ -64,11 +73,11 @@ class Browser:
         event = json.loads(message)
         kind, told = event.get("method"), event.get("params", {})
         if kind == "Runtime.exceptionThrown":
-            self.errors.append(told["exceptionDetails"].get("exception", {}).get("description", "exception"))
+            self.console.append(told["exceptionDetails"].get("exception", {}).get("description", "exception"))
         elif kind == "Log.entryAdded" and told["entry"]["level"] in ("error", "warning"):
-            self.errors.append(told["entry"]["text"])
+            self.console.append(told["entry"]["text"])
         elif kind == "Runtime.consoleAPICalled" and told["type"] in ("error", "warning", "assert"):
-            self.errors.append(json.dumps(told["args"]))
+            self.console.append(json.dumps(told["args"]))
         return event
 
     def open(self, url):
@@ -81,6 +90,32 @@ class Browser:
         if "exceptionDetails" in answer:
             raise RuntimeError(json.dumps(answer["exceptionDetails"]))
         return answer["result"].get("value")
+
+    def run(self, file):
+        with open(file) as script:
+            self.ask(f"{script.read()};0")
+
+    def keys(self, keys):
+        """Each is pressed as by a hand; what is no name of a key is a text that is typed."""
+        for key in keys:
+            if key not in KEYS:
+                self.call("Input.insertText", text=key)
+                continue
+            code, text, shift = KEYS[key]
+            pressed = {"key": key.removeprefix("Shift+"), "code": key.removeprefix("Shift+"), "windowsVirtualKeyCode": code, "modifiers": shift}
+            if text:
+                pressed["text"] = text
+            self.call("Input.dispatchKeyEvent", type="keyDown", **pressed)
+            self.call("Input.dispatchKeyEvent", type="keyUp", **{name: value for name, value in pressed.items() if name != "text"})
+
+    def allow(self, permission):
+        session, self.session = self.session, None
+        self.call("Browser.grantPermissions", permissions=[permission])
+        self.session = session
+
+    def errors(self, _):
+        self.ask("0")
+        return self.console
 
     def size(self, size):
         self.call("Emulation.setDeviceMetricsOverride", width=size[0], height=size[1], deviceScaleFactor=1, mobile=size[0] < 600)
@@ -95,17 +130,17 @@ class Browser:
 
 def main():
     browser = Browser(*sys.argv[1:3])
-    said = []
     try:
-        for step in json.load(sys.stdin):
-            for what, argument in step.items():
-                answer = getattr(browser, what)(argument)
-                if what == "ask":
-                    said.append(answer)
+        for line in sys.stdin:
+            (what, argument), = json.loads(line).items()
+            try:
+                answer = {"said": getattr(browser, what)(argument)}
+            except RuntimeError as error:
+                answer = {"failed": str(error)}
+            print(json.dumps(answer), flush=True)
     finally:
         browser.process.kill()
         browser.process.wait()
-    print(json.dumps([*said, browser.errors]))
 
 
 main()

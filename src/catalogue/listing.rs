@@ -2,7 +2,10 @@
 
 use std::{cmp::Reverse, collections::HashMap, sync::Arc};
 
-use super::record::{Record, Status};
+use super::{
+    record::{Record, Status},
+    search::{Order, Search},
+};
 use crate::core::{
     document::Document,
     index::Index,
@@ -100,6 +103,28 @@ impl Listing {
         }
     }
 
+    /// As `page`, of those alone that are looked for, in the order that is wished for.
+    pub fn found(
+        &self,
+        filter: &Filter,
+        search: &Search,
+        after: Option<&After>,
+        limit: usize,
+        now: Timestamp,
+    ) -> Page<'_> {
+        let wanted = |placed: &&Placed| filter.wants(&placed.record, now) && search.finds(&placed.record, now);
+        let mut found: Vec<&Placed> = self.records.iter().filter(wanted).collect();
+        search.order.apply(&mut found, |placed| &placed.record);
+        let begin = after.map_or(0, |after| begin(&found, search.order, after));
+        let end = found.len().min(begin + limit);
+        let page = &found[begin..end];
+        Page {
+            records: page.iter().map(|placed| &placed.record).collect(),
+            total: found.len(),
+            next: page.last().filter(|_| end < found.len()).map(|last| last.mark()),
+        }
+    }
+
     /// The number of the first record behind the mark. The marked one is looked for first, as deletions move all places;
     /// where it is gone itself nothing is skipped, and at worst something is seen again.
     fn behind(&self, after: &After) -> usize {
@@ -109,6 +134,20 @@ impl Listing {
         }
         let mark = (after.created_at, after.position);
         self.records.partition_point(|placed| placed.age() >= mark)
+    }
+}
+
+/// Behind the marked record. Where that is gone, or is looked for no more, its age still tells where it would stand; an
+/// order that has nothing to do with age begins anew.
+fn begin(found: &[&Placed], order: Order, after: &After) -> usize {
+    if let Some(marked) = found.iter().position(|placed| placed.record.id == after.id) {
+        return marked + 1;
+    }
+    let mark = (after.created_at, after.position);
+    match order {
+        Order::NewestFirst => found.partition_point(|placed| placed.age() >= mark),
+        Order::OldestFirst => found.partition_point(|placed| placed.age() <= mark),
+        Order::ByName | Order::ByNameBackwards | Order::ExpiringFirst | Order::ExpiringLast => 0,
     }
 }
 
@@ -143,6 +182,7 @@ impl Filter {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::catalogue::search::Needle;
 
     const NOW: Timestamp = Timestamp::from_millis(1_705_746_600_000);
 
@@ -220,6 +260,87 @@ mod tests {
         let five = listing(&FIVE);
         assert_eq!(pages(&five, &five, &filter), ["dc", "a"]);
         assert_eq!(five.page(&filter, None, 2, NOW).total, 3);
+    }
+
+    fn search(order: Order, text: &str) -> Search {
+        Search {
+            order,
+            text: Needle::new(text),
+            ..Search::default()
+        }
+    }
+
+    /// The ids of all pages of two, and the document from which each further page is taken.
+    fn found(first: &Listing, then: &Listing, search: &Search) -> Vec<String> {
+        let filter = Filter::default();
+        let mut page = first.found(&filter, search, None, 2, NOW);
+        let mut seen = vec![ids(&page)];
+        while let Some(after) = page.next {
+            page = then.found(&filter, search, Some(&after), 2, NOW);
+            seen.push(ids(&page));
+        }
+        seen
+    }
+
+    #[test]
+    fn records_come_in_the_order_that_is_wished_for() {
+        let named = |id: &str, name: &str, expires: &str| {
+            format!(
+                r#"{{"id":"{id}","secret":"s{id}","name":"{name}","created_at":"2024-01-01T00:00:00Z","expires_at":{expires}}}"#
+            )
+        };
+        let records = [
+            named("a", "beta", "\"2030-01-01\""),
+            named("b", "Alpha", "null"),
+            named("c", "gamma", "\"2029-01-01\""),
+        ];
+        let json = format!(r#"{{"keys":[{}]}}"#, records.join(","));
+        let listing = Listing::new(
+            &Document::parse(json.as_bytes()).unwrap(),
+            &Index::build(json.as_bytes()).unwrap(),
+        );
+        for (word, expected) in [
+            ("-created", ["cb", "a"]),
+            ("created", ["ab", "c"]),
+            ("name", ["ba", "c"]),
+            ("-name", ["ca", "b"]),
+            ("expires", ["ca", "b"]),
+            ("-expires", ["ba", "c"]),
+        ] {
+            let order = word.parse().unwrap();
+            assert_eq!(found(&listing, &listing, &search(order, "")), expected, "{word}");
+        }
+        assert_eq!("age".parse::<Order>(), Err(()));
+    }
+
+    #[test]
+    fn a_search_looks_into_names_ids_and_owners_whatever_the_case() {
+        let listing = listing(&[("key_Ab", 1, "Uwe"), ("key_b", 2, "ada"), ("key_c", 3, "uwe")]);
+        for (text, count) in [
+            ("KEY_A", 1),
+            ("uwe", 2),
+            ("key_", 3),
+            ("N", 3),
+            ("ada", 1),
+            ("nobody", 0),
+        ] {
+            let page = listing.found(&Filter::default(), &search(Order::default(), text), None, 9, NOW);
+            assert_eq!((page.records.len(), page.total), (count, count), "{text}");
+        }
+        assert_eq!(Needle::new(&"x".repeat(101)), None);
+    }
+
+    #[test]
+    fn what_is_deleted_between_two_pages_of_a_search_hides_nothing() {
+        for gone in ["a", "b", "c", "d"] {
+            let fewer: Vec<_> = FIVE.into_iter().filter(|(id, ..)| *id != gone).collect();
+            for order in [Order::NewestFirst, Order::OldestFirst, Order::ByName] {
+                let seen = found(&listing(&FIVE), &listing(&fewer), &search(order, "")).concat();
+                for (id, ..) in &fewer {
+                    assert!(seen.contains(id), "{gone} gone, {id} in {seen}, {order:?}");
+                }
+            }
+        }
     }
 
     #[test]

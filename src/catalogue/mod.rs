@@ -6,6 +6,7 @@
 
 mod listing;
 mod record;
+mod search;
 
 use std::sync::Arc;
 
@@ -20,6 +21,7 @@ use tokio::{
 pub use self::{
     listing::{After, Filter, Listing, Page},
     record::{Record, Status},
+    search::{Needle, Order, Search},
 };
 use crate::{
     clock::Clock,

@@ -1,6 +1,6 @@
 //! One stored record as it is shown to people who manage keys: everything but its secret and its digests.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, str::FromStr};
 
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -17,6 +17,8 @@ use crate::core::{
 #[derive(Clone, Debug)]
 pub struct Record {
     pub id: String,
+    pub name: Option<String>,
+    pub key_prefix: Option<String>,
     pub owner: Option<String>,
     pub environment: Option<Environment>,
     /// `None` when they cannot be read.
@@ -43,6 +45,20 @@ pub enum Status {
     Expired,
     Revoked,
     Defective,
+}
+
+impl FromStr for Status {
+    type Err = ();
+
+    fn from_str(word: &str) -> Result<Self, ()> {
+        match word {
+            "good" => Ok(Self::Good),
+            "expired" => Ok(Self::Expired),
+            "revoked" => Ok(Self::Revoked),
+            "defective" => Ok(Self::Defective),
+            _ => Err(()),
+        }
+    }
 }
 
 impl Record {
@@ -106,6 +122,8 @@ impl Record {
         };
         Self {
             id: key.id.clone().into_owned(),
+            name: Some(key.name.clone().into_owned()),
+            key_prefix: shown.key_prefix.clone(),
             environment: shown.environment.as_deref().and_then(|word| word.parse().ok()),
             scopes: shown.scopes.iter().map(|raw| Some(text(raw)?.into_owned())).collect(),
             tag: Tag::of(raw),
@@ -144,6 +162,8 @@ impl Record {
             defect: Some(defect),
             previous_until: None,
             json: open_json(&shown),
+            key_prefix: None,
+            name,
             owner,
             id,
         })

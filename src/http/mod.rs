@@ -18,6 +18,7 @@ pub mod listen;
 pub mod local;
 pub mod metrics;
 pub mod openapi;
+pub mod page;
 pub mod patterns;
 pub mod proxies;
 pub mod refresh;

@@ -6,7 +6,7 @@ use super::{accounts, dashboard, keys::route::Place};
 pub const ELSEWHERE_IN_API: &str = "/api/*";
 const ELSEWHERE: &str = "*";
 
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
     "/health",
     "/ready",
     "/refresh",
@@ -14,6 +14,7 @@ const OTHERS: [&str; 7] = [
     "/openapi.json",
     "/docs",
     "/redoc",
+    "/dashboard",
 ];
 
 /// All routes that one client may call so often only.

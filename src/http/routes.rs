@@ -67,6 +67,11 @@ fn composed(app: &Arc<App>, served: Served, readers: Readers) -> Routes {
         .or(dashboard_routes(app))
         .unify()
         .boxed();
+    let own = if app.dashboard.is_some() {
+        own.or(dashboard::pages::routes()).unify().boxed()
+    } else {
+        own
+    };
     erase(if app.described {
         own.or(openapi::routes(served)).unify().boxed()
     } else {

@@ -38,6 +38,7 @@ mod metrics;
 mod newcomer;
 mod nginx;
 mod openapi;
+mod pages;
 mod policy;
 mod prometheus;
 mod promised;

@@ -3,6 +3,7 @@
 
 pub mod cookie;
 pub mod csrf;
+pub mod pages;
 pub mod route;
 mod session;
 pub mod ticket;

@@ -1,6 +1,6 @@
 //! `GET /keys` and `GET /keys/{id}`: what the caller may see, never a key or a hash.
 
-use std::ops::RangeInclusive;
+use std::{ops::RangeInclusive, str::FromStr};
 
 use hyper::{StatusCode, header::ETAG};
 use serde::Serialize;
@@ -16,10 +16,13 @@ use super::{
     problem::Problem,
     route, shown, usage,
 };
-use crate::catalogue::{After, Record};
+use crate::catalogue::{After, Needle, Record, Search};
 
 const LIMIT: RangeInclusive<usize> = 1..=200;
 const DEFAULT_LIMIT: usize = 50;
+const STATUS: &str = "good, expired, revoked, defective";
+const ENVIRONMENT: &str = "production, test, development";
+const SORT: &str = "created, -created, name, -name, expires, -expires";
 
 #[derive(Serialize)]
 struct Listed {
@@ -32,12 +35,18 @@ struct Listed {
 pub async fn list(management: &Management, principal: &Principal, asked: &Asked) -> Result<Done, Problem> {
     let Wish {
         good_only,
+        search,
         limit,
         after,
     } = Wish::read(&asked.query)?;
     let (filter, now) = (principal.filter(good_only), management.now());
     let page = management.catalogue.ask(move |listing| {
-        let page = listing.page(&filter, after.as_ref(), limit, now);
+        // A plain list needs no copy of itself that can be sorted.
+        let page = if search == Search::default() {
+            listing.page(&filter, after.as_ref(), limit, now)
+        } else {
+            listing.found(&filter, &search, after.as_ref(), limit, now)
+        };
         let records: Vec<Record> = page.records.into_iter().cloned().collect();
         (records, page.total, page.next)
     });
@@ -81,6 +90,7 @@ pub async fn record_answer(management: &Management, record: &Record) -> Answer {
 #[derive(Debug, PartialEq, Eq)]
 struct Wish {
     good_only: bool,
+    search: Search,
     limit: usize,
     after: Option<After>,
 }
@@ -90,12 +100,20 @@ impl Wish {
     fn read(query: &str) -> Result<Self, Problem> {
         let mut wish = Self {
             good_only: false,
+            search: Search::default(),
             limit: DEFAULT_LIMIT,
             after: None,
         };
         for (name, value) in route::parameters(query).filter(|(_, value)| !value.is_empty()) {
             match name {
                 "active_only" => wish.good_only = boolean(&value)?,
+                "q" => {
+                    wish.search.text =
+                        Some(Needle::new(&value).ok_or_else(|| wrong("q", "must be up to 100 characters"))?)
+                }
+                "status" => wish.search.status = Some(word("status", STATUS, &value)?),
+                "environment" => wish.search.environment = Some(word("environment", ENVIRONMENT, &value)?),
+                "sort" => wish.search.order = word("sort", SORT, &value)?,
                 "limit" => wish.limit = limit(&value)?,
                 "cursor" => {
                     let after = cursor::read(&value);
@@ -106,6 +124,11 @@ impl Wish {
         }
         Ok(wish)
     }
+}
+
+fn word<T: FromStr>(name: &str, known: &str, text: &str) -> Result<T, Problem> {
+    text.parse()
+        .map_err(|_| wrong(name, &format!("must be one of {known}")))
 }
 
 fn boolean(text: &str) -> Result<bool, Problem> {
@@ -129,10 +152,17 @@ mod tests {
     fn a_page_is_fifty_keys_of_every_kind_unless_asked_otherwise() {
         let usual = Wish {
             good_only: false,
+            search: Search::default(),
             limit: 50,
             after: None,
         };
-        for query in ["", "limit=&cursor=&active_only=", "page=3", "active_only=false"] {
+        for query in [
+            "",
+            "limit=&cursor=&active_only=&q=&sort=",
+            "page=3",
+            "active_only=false",
+            "sort=-created",
+        ] {
             assert_eq!(Wish::read(query).as_ref(), Ok(&usual), "{query}");
         }
         assert_eq!(Wish::read("limit=200&active_only=True").unwrap().limit, 200);
@@ -143,6 +173,9 @@ mod tests {
             "limit=-1",
             "active_only=maybe",
             "cursor=x",
+            "status=active",
+            "environment=live",
+            "sort=age",
         ] {
             assert!(Wish::read(query).is_err(), "{query}");
         }

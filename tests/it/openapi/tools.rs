@@ -1,15 +1,14 @@
 //! The document in the hands of others: a fuzzer that makes requests from it, and a real browser that shows it.
 
 use std::{
-    io::Write as _,
     path::Path,
-    process::{Command, Output, Stdio},
+    process::{Command, Output},
 };
 
 use serde_json::{Value, json};
 
 use super::{document, operations, started};
-use crate::support::{service::Service, tool};
+use crate::support::{browser::Browser, service::Service};
 
 #[test]
 fn requests_made_from_the_document_are_answered_as_it_says() {
@@ -56,49 +55,26 @@ fn a_browser_shows_every_operation_and_tries_one() {
     let admin = created(&service, &["--scope", "admin"]);
     let secret = admin["secret"].as_str().unwrap();
     let authorise = format!("document.getElementById('credential-bearerKey').value = '{secret}'");
-    let said = browse(
-        &service,
-        &json!([
-            {"size": [1280, 900]}, {"open": service.url("/docs")}, {"ask": count}, {"ask": attempt("health")},
-            {"ask": attempt("listKeys")}, {"ask": authorise}, {"ask": attempt("usageSummary")},
-            {"ask": "Object.keys(localStorage).length + Object.keys(sessionStorage).length + document.cookie.length"},
-            {"size": [390, 800]}, {"scheme": "dark"}, {"open": service.url("/redoc")}, {"ask": count},
-        ]),
-    );
-    assert_eq!(said[0], json!([expected, schemas, expected, true]));
-    assert!(
-        text(&said[1]).starts_with("200 OK") && text(&said[1]).contains("\"keys_count\""),
-        "{said:?}"
-    );
-    assert!(text(&said[2]).starts_with("401 "), "{said:?}");
-    assert!(text(&said[4]).starts_with("200 OK"), "{said:?}");
-    assert_eq!(said[5], 0, "nothing is stored");
-    assert_eq!(said[6], json!([expected, schemas, 0, true]));
+    let mut browser = Browser::start(&service);
+    browser.size(1280, 900);
+    browser.open(&service.url("/docs"));
+    assert_eq!(browser.ask(&count), json!([expected, schemas, expected, true]));
+    let said = browser.text(&attempt("health"));
+    assert!(said.starts_with("200 OK") && said.contains("\"keys_count\""), "{said}");
+    let said = browser.text(&attempt("listKeys"));
+    assert!(said.starts_with("401 "), "{said}");
+    browser.ask(&authorise);
+    let said = browser.text(&attempt("usageSummary"));
+    assert!(said.starts_with("200 OK"), "{said}");
+    let stored = "Object.keys(localStorage).length + Object.keys(sessionStorage).length + document.cookie.length";
+    assert_eq!(browser.ask(stored), 0, "nothing is stored");
+    browser.size(390, 800);
+    browser.scheme("dark");
+    browser.open(&service.url("/redoc"));
+    assert_eq!(browser.ask(&count), json!([expected, schemas, 0, true]));
     // The one refusal is the 401 that was asked for.
-    let errors = said[7].as_array().unwrap();
-    assert!(errors.len() == 1 && text(&errors[0]).contains("401"), "{errors:?}");
-}
-
-/// What the steps gave, and behind it what the console said.
-fn browse(service: &Service, steps: &Value) -> Vec<Value> {
-    let profile = service.settings().home().join("browser");
-    let mut process = Command::new(tool("venv/bin/python"))
-        .arg(script("tests/browser.py"))
-        .arg("chromium")
-        .arg(profile)
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("Python starts");
-    let mut stdin = process.stdin.take().expect("stdin is piped");
-    stdin
-        .write_all(steps.to_string().as_bytes())
-        .expect("the steps are read");
-    drop(stdin);
-    let output = process.wait_with_output().expect("it ends");
-    assert!(output.status.success(), "{}", told(&output));
-    serde_json::from_slice(&output.stdout).expect("a list")
+    let errors = browser.errors();
+    assert!(errors.len() == 1 && errors[0].contains("401"), "{errors:?}");
 }
 
 fn created(service: &Service, more: &[&str]) -> Value {

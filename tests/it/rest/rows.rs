@@ -140,6 +140,40 @@ fn active_only_leaves_out_what_does_not_verify() {
 }
 
 #[test]
+fn a_list_is_searched_filtered_and_sorted() {
+    let service = started();
+    for (name, environment, days) in [("Pear", "test", 30), ("apple", "production", 10), ("Plum", "test", 20)] {
+        let wanted =
+            json!({"name": name, "environment": environment, "expires_in_days": days, "scopes": ["orders:read"]});
+        made(&service, "key_ann", &wanted);
+    }
+    for (query, expected) in [
+        ("q=P&environment=test", &["Plum", "Pear"][..]),
+        ("q=APPLE", &["apple"]),
+        ("q=orders%3Aread&limit=2&sort=name", &["apple", "Pear", "Plum"]),
+        ("q=orders:read&limit=1&sort=expires", &["apple", "Plum", "Pear"]),
+        ("q=orders:read&sort=created", &["Pear", "apple", "Plum"]),
+        ("q=nothing+like+it", &[]),
+        ("status=revoked&environment=test", &[]),
+    ] {
+        let (names, total) = pages(&service, "key_ann", query);
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        assert_eq!((&*names, total), (expected, expected.len() as u64), "{query}");
+    }
+    let (names, _) = pages(&service, "key_admin", "status=expired");
+    assert_eq!(names, ["Name of key_expired"]);
+    for query in [
+        "status=active",
+        "sort=id",
+        "environment=live",
+        &format!("q={}", "x".repeat(101)),
+    ] {
+        let answer = call(&service, "key_ann", "GET", &format!("{KEYS}?{query}"), None);
+        assert_eq!(answer.status, 422, "{query}");
+    }
+}
+
+#[test]
 fn a_change_is_made_to_the_record_that_was_seen_and_to_no_later_one() {
     let service = started();
     let key = made(

@@ -6,6 +6,7 @@ pub mod at_once;
 pub mod backend;
 pub mod balancer;
 pub mod bridge;
+pub mod browser;
 pub mod bunyan;
 mod captured;
 pub mod certificates;

@@ -1,0 +1,3 @@
+//! The pages of the dashboard: how they are served, and what a person does with them in a real browser.
+
+mod served;
