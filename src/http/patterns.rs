@@ -18,7 +18,15 @@ const ACCOUNTS: [&str; 9] = [
     "/api/sessions/{id}",
 ];
 
-const OTHERS: [&str; 6] = ["/health", "/ready", "/refresh", "/openapi.json", "/docs", "/redoc"];
+const OTHERS: [&str; 7] = [
+    "/health",
+    "/ready",
+    "/refresh",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/redoc",
+];
 
 /// All routes that one client may call so often only.
 pub fn limited() -> impl Iterator<Item = &'static str> {
