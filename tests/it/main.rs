@@ -28,6 +28,7 @@ mod limits;
 mod loader;
 mod logs;
 mod metrics;
+mod monitoring;
 mod newcomer;
 mod nginx;
 mod openapi;
