@@ -5,6 +5,7 @@ use std::{
     net::SocketAddr,
     path::Path,
     process::{Command, Output, Stdio},
+    sync::OnceLock,
     thread,
 };
 
@@ -16,12 +17,38 @@ use crate::support::{
     service::{Service, Settings, printed_secret},
 };
 
-/// The program and its file of each client.
+/// The program and its file of each client that runs wherever the tests do.
 const CLIENTS: [[&str; 2]; 3] = [
     ["python3", "python/verify.py"],
     ["node", "javascript/verify.mjs"],
     ["bash", "curl/verify.sh"],
 ];
+
+/// These, and the one in Go where Go is installed, which is much to install for one file.
+fn clients() -> impl Iterator<Item = [&'static str; 2]> {
+    CLIENTS.into_iter().chain(go().map(|binary| ["env", binary]))
+}
+
+/// The client in Go, built once.
+fn go() -> Option<&'static str> {
+    static BINARY: OnceLock<Option<String>> = OnceLock::new();
+    let build = || {
+        let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join("go");
+        let binary = directory.join("verify");
+        let built = Command::new("go")
+            .args(["build", "-o"])
+            .arg(&binary)
+            .arg("verify.go")
+            .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("documentation/examples/go"))
+            .env("GOCACHE", directory.join("cache"))
+            .env("GOFLAGS", "-buildvcs=false")
+            .output();
+        let built = built.ok()?;
+        assert!(built.status.success(), "{}", String::from_utf8_lossy(&built.stderr));
+        Some(binary.to_str().expect("paths of tests are UTF-8").to_owned())
+    };
+    BINARY.get_or_init(build).as_deref()
+}
 
 #[test]
 fn each_client_prints_whose_a_good_key_is() {
@@ -185,7 +212,7 @@ fn no_client_prints_the_key() {
 /// All of them side by side, as most of their time is waiting.
 fn each(check: impl Fn([&str; 2]) + Sync) {
     thread::scope(|scope| {
-        for client in CLIENTS {
+        for client in clients() {
             let check = &check;
             scope.spawn(move || check(client));
         }

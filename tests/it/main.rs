@@ -35,6 +35,7 @@ mod loader;
 mod logs;
 mod machine;
 mod metrics;
+mod monitoring;
 mod newcomer;
 mod nginx;
 mod openapi;

@@ -1,4 +1,4 @@
-//! The runbooks in documentation/runbooks: each is played through with the real S3 server, PostgreSQL and openssl, and what
+//! The runbooks in documentation/runbooks, and the move from the Python service: each is played through with the real S3 server, PostgreSQL and openssl, and what
 //! happens in it does happen.
 
 use std::path::{Path, PathBuf};
@@ -9,6 +9,7 @@ use crate::support::{
     fault_proxy::Fault,
     ports::free_port,
     postgres::Database,
+    python,
     service::{Service, Settings, eventually},
     stored_object::StoredObject,
     tool,
@@ -347,4 +348,30 @@ fn with_every_instance_down_the_keys_are_served_again_from_what_is_left() {
             _ => unknown(event),
         },
     );
+}
+
+#[test]
+fn the_python_services_bucket_is_taken_over_and_could_be_given_back() {
+    let object = StoredObject::new();
+    let key = |id: &str, secret: &str, name: &str| {
+        serde_json::json!({
+            "id": id,
+            "secret": secret,
+            "name": name,
+            "secret_type": "shared_secret",
+            "created_at": "2025-10-28T16:45:18.123456Z",
+            "metadata": {"environment": "production"},
+        })
+    };
+    let keys = [
+        key("key_0001vDmowdgLBqEcDYe", "sec_0001vDmowg2tzwvpaFL", "Production API"),
+        key("key_0001vDmoxAgLBqEcDYf", "sec_0001vDmoxg7uQwvpaGM", "Staging API"),
+    ];
+    python::write(&object, None, &serde_json::json!({ "keys": keys }));
+    let mut instances = Instances::with(object.settings());
+    instances.start(0);
+    instances.instance(0).wait_until_ready();
+    play("documentation/migration/python-service.md", instances, |_, event| {
+        unknown(event)
+    });
 }

@@ -36,7 +36,7 @@ pub fn run_document(name: &str, stage: &mut impl Stage) {
         match part {
             Part::Event(event) => stage.meanwhile(&event),
             Part::Command(step) => {
-                problems.extend(run_step(&step, stage, &mut known).map(|told| format!("{name}:{told}")))
+                problems.extend(run_step(&step, stage, &mut known).map(|told| format!("{name}:{told}")));
             }
         }
     }
