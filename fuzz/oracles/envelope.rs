@@ -1,4 +1,4 @@
-//! What is sealed opens, and nothing opens that was changed on its way or sealed by another secret.
+//! What is sealed opens, and what was changed on its way, or sealed by another secret, opens as nothing else.
 
 use heare_auth::{core::secret::Secret, envelope::Envelope};
 use std::sync::LazyLock;
@@ -24,7 +24,8 @@ pub fn check(data: &[u8]) {
     let mut changed = sealed.clone();
     let place = usize::from(at) * 31 % changed.len();
     changed[place] = with;
-    if changed.trim_ascii_end() != sealed && Envelope::is_sealed(&changed) {
-        assert!(OURS.open(&changed).is_err(), "changed at {place}");
+    if let (Ok(opened), true) = (OURS.open(&changed), Envelope::is_sealed(&changed)) {
+        // Without its padding base64 says the same.
+        assert_eq!(*opened, *rest, "changed at {place}");
     }
 }

@@ -3,6 +3,7 @@
 
 mod actor;
 mod bucket;
+mod commits;
 mod history;
 mod instance;
 mod limits;

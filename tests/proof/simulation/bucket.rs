@@ -20,6 +20,7 @@ use heare_auth::store::{
     s3::{S3Limits, S3Store},
 };
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -51,6 +52,39 @@ pub enum Ruin {
     First,
 }
 
+/// One way in which a request goes wrong.
+#[derive(Clone, Copy, Debug)]
+pub enum Fault {
+    Refused,
+    Busy,
+    Forbidden,
+    /// 200 with a page of something in between.
+    Page,
+    AnswerLost,
+    FailedAfterwards,
+    Twice,
+    /// Nobody answers, and it arrives when nobody waits any more.
+    Stuck,
+    Slow,
+    Cut,
+}
+
+/// The dearer ones come twice as often.
+const FAULTS: [Fault; 12] = [
+    Fault::Refused,
+    Fault::Busy,
+    Fault::Forbidden,
+    Fault::Page,
+    Fault::AnswerLost,
+    Fault::AnswerLost,
+    Fault::FailedAfterwards,
+    Fault::Twice,
+    Fault::Stuck,
+    Fault::Stuck,
+    Fault::Slow,
+    Fault::Cut,
+];
+
 pub struct Bucket {
     began: Instant,
     state: Mutex<State>,
@@ -72,6 +106,8 @@ pub struct Way {
     name: String,
     reads_only: bool,
     chance: Arc<Mutex<Chance>>,
+    /// What becomes of the next writes, whatever the weather.
+    script: Arc<Mutex<VecDeque<Fault>>>,
 }
 
 impl Bucket {
@@ -101,7 +137,8 @@ impl Bucket {
     pub fn ruin(&self, ruin: Option<Ruin>) {
         let mut state = self.state();
         state.ruin = ruin;
-        state.lies |= ruin == Some(Ruin::First);
+        // Whoever starts now and has no snapshot takes the first for the newest, and a missing object for an empty store.
+        state.lies |= matches!(ruin, Some(Ruin::First | Ruin::Gone));
         drop(state);
         self.tell(format!("the object is {ruin:?}"));
     }
@@ -136,7 +173,12 @@ impl Way {
             name,
             reads_only,
             chance: Arc::new(Mutex::new(chance)),
+            script: Arc::default(),
         }
+    }
+
+    pub fn next_writes(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.script.lock().expect("no panic while it was held").extend(faults);
     }
 
     /// The product's own S3 store, whose requests go this way.
@@ -183,79 +225,73 @@ impl Way {
 
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
         let request = Request::of(&request);
-        let weather = self.bucket.state().weather;
-        let goes_wrong = self.draw(100) < weather.faults;
-        let fault = self.draw(12);
+        let fault = self.fault(&request);
         self.travel(1, 120).await;
-        let answer = if goes_wrong {
-            self.fail(&request, fault).await
-        } else {
-            Ok(self.serve(&request))
+        let answer = match fault {
+            Some(fault) => self.fail(&request, fault).await,
+            None => Ok(self.serve(&request)),
         };
         self.travel(1, 120).await;
         answer
     }
 
-    /// One of the ways in which it goes wrong.
-    async fn fail(&self, request: &Request, fault: u32) -> Result<HttpResponse, ConnectorError> {
-        let told = |what: &str| self.bucket.tell(format!("{} {}: {what}", self.name, request.verb()));
+    fn fault(&self, request: &Request) -> Option<Fault> {
+        if let Request::Put { .. } = request
+            && let Some(fault) = self.script.lock().expect("no panic while it was held").pop_front()
+        {
+            return Some(fault);
+        }
+        let weather = self.bucket.state().weather;
+        let goes_wrong = self.draw(100) < weather.faults;
+        let fault = self.chance.lock().expect("no panic while it was held").one_of(&FAULTS);
+        goes_wrong.then_some(fault)
+    }
+
+    async fn fail(&self, request: &Request, fault: Fault) -> Result<HttpResponse, ConnectorError> {
+        self.bucket.tell(format!("{} {}: {fault:?}", self.name, request.verb()));
         match fault {
-            0 => {
-                told("refused");
-                Err(ConnectorError::io("refused".into()))
-            }
-            1 => {
-                told("503");
-                Ok(answer(503, None, "<Error><Code>SlowDown</Code></Error>"))
-            }
-            2 => {
-                told("403");
-                Ok(answer(403, None, "<Error><Code>AccessDenied</Code></Error>"))
-            }
-            3 => {
-                told("a page of something in between");
-                Ok(answer(200, None, "<html>log in to this network</html>"))
-            }
-            4 | 5 => {
+            Fault::Refused => Err(ConnectorError::io("refused".into())),
+            Fault::Busy => Ok(answer(503, None, "<Error><Code>SlowDown</Code></Error>")),
+            Fault::Forbidden => Ok(answer(403, None, "<Error><Code>AccessDenied</Code></Error>")),
+            Fault::Page => Ok(answer(200, None, "<html>log in to this network</html>")),
+            Fault::AnswerLost => {
                 let _ = self.serve(request);
-                told("answer lost");
                 Err(ConnectorError::io("reset".into()))
             }
-            6 => {
+            Fault::FailedAfterwards => {
                 let _ = self.serve(request);
-                told("500 afterwards");
                 Ok(answer(500, None, "<Error><Code>InternalError</Code></Error>"))
             }
-            7 => {
+            Fault::Twice => {
                 let _ = self.serve(request);
-                self.travel(1, 500).await;
-                told("delivered twice");
                 self.bucket.look(|history| history.repeated.push(self.name.clone()));
+                self.travel(1, 500).await;
                 Ok(self.serve(request))
             }
-            8 | 9 => {
-                told("stuck");
-                let (way, request) = (self.clone(), request.clone());
-                tokio::spawn(async move {
-                    way.travel(1000, 30_000).await;
-                    way.bucket.tell(format!("{} comes through", way.name));
-                    way.serve(&request);
-                });
+            Fault::Stuck => {
+                self.come_through_later(request.clone());
                 std::future::pending().await
             }
-            10 => {
-                told("slow");
+            Fault::Slow => {
                 self.travel(2_000, 12_000).await;
                 Ok(self.serve(request))
             }
-            _ => {
-                told("cut");
+            Fault::Cut => {
                 let mut whole = self.serve(request);
                 let half = whole.body().bytes().map(|bytes| bytes[..bytes.len() / 2].to_vec());
                 *whole.body_mut() = SdkBody::from(half.unwrap_or_default());
                 Ok(whole)
             }
         }
+    }
+
+    fn come_through_later(&self, request: Request) {
+        let way = self.clone();
+        tokio::spawn(async move {
+            way.travel(1000, 30_000).await;
+            way.bucket.tell(format!("{} comes through", way.name));
+            way.serve(&request);
+        });
     }
 
     fn serve(&self, request: &Request) -> HttpResponse {

@@ -1,7 +1,7 @@
 //! Limits that instances keep together: each counts with the product's own code, over a simulated Redis that is slow, gone,
 //! emptied and set back. No instance ever lets more pass than the limit, and on a calm day all of them together do not.
 
-use super::actor::Chance;
+use super::{actor::Chance, schedule::on_its_own_clock};
 use heare_auth::{
     core::window::{Decision, Limit, Window, decide},
     limiter::{local::Local, redis::BUDGET, together},
@@ -187,9 +187,5 @@ async fn schedule(seed: u64) -> usize {
 
 /// The number of uses that passed.
 pub fn run(seed: u64) -> usize {
-    let runtime = tokio::runtime::Builder::new_current_thread()
-        .enable_time()
-        .start_paused(true)
-        .build();
-    runtime.expect("a runtime").block_on(schedule(seed))
+    on_its_own_clock(schedule(seed))
 }

@@ -18,7 +18,7 @@ use tokio::{
 /// How long things may go wrong.
 const TROUBLE: Duration = Duration::from_secs(40);
 /// After this nothing is on its way any more, and every writer has come to an end.
-const SETTLED: Duration = Duration::from_secs(60);
+const SETTLED: Duration = Duration::from_mins(1);
 /// How soon an instance without a document has one when the store answers again.
 const BOOT: Duration = Duration::from_secs(5);
 /// While a store fails, an instance asks it at least this often; each wait is spread by a tenth.
@@ -33,13 +33,18 @@ pub struct Outcome {
     pub generation: u64,
 }
 
-/// Runs a schedule to its end, on a clock that goes on whenever nothing else can.
+/// Runs a schedule to its end.
 pub fn run(seed: u64) -> Outcome {
+    on_its_own_clock(async move { Schedule::new(seed).run().await })
+}
+
+/// On a clock that goes on whenever nothing else can.
+pub fn on_its_own_clock<T>(task: impl Future<Output = T>) -> T {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_time()
         .start_paused(true)
         .build();
-    runtime.expect("a runtime").block_on(Schedule::new(seed).run())
+    runtime.expect("a runtime").block_on(task)
 }
 
 struct Schedule {
