@@ -175,6 +175,22 @@ mod tests {
     }
 
     #[test]
+    fn a_list_is_within_another_if_each_of_its_networks_is() {
+        let table: [(&[&str], &[&str], bool); 6] = [
+            (&[], &[], true),
+            (&["10.0.0.0/8"], &[], true),
+            (&[], &["10.0.0.0/8"], false),
+            (&["10.1.0.0/16", "::1"], &["::/64", "10.0.0.0/8"], true),
+            (&["10.1.0.0/16", "::1"], &["10.0.0.0/8"], false),
+            (&["10.0.0.0/7"], &["10.0.0.0/8"], false),
+        ];
+        for (inner, outer, expected) in table {
+            let [narrow, wide] = [inner, outer].map(|texts| Networks::parse(texts).unwrap());
+            assert_eq!(narrow.are_within(&wide), expected, "{inner:?} in {outer:?}");
+        }
+    }
+
+    #[test]
     fn what_is_no_network_is_refused() {
         for text in [
             "",

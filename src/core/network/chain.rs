@@ -110,6 +110,14 @@ mod tests {
     }
 
     #[test]
+    fn a_trusted_proxy_is_trusted_however_its_address_is_written() {
+        let trusted = TrustedProxies::parse("10.0.0.0/8").unwrap();
+        let is_trusted = |peer: &str| trusted.is_trusted(peer.parse().unwrap());
+        assert!(is_trusted("10.0.0.1") && is_trusted("::ffff:10.0.0.1"));
+        assert!(!is_trusted("11.0.0.1") && !is_trusted("::10.0.0.1"));
+    }
+
+    #[test]
     fn an_address_may_have_a_port_or_brackets_and_a_mapped_one_is_ipv4() {
         let table = [
             ("198.51.100.1:4711", "198.51.100.1"),
