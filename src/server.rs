@@ -44,6 +44,7 @@ use crate::{
     store::{Store, StoreError},
     telemetry::{Telemetry, bridge::Bridge},
     usage::Usage,
+    version,
 };
 
 /// Connections of the admin listener, apart from the public ones, so that a flood there leaves `/refresh` reachable.
@@ -175,7 +176,8 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
         store = location,
         database,
         accounts = said_of_accounts,
-        version = env!("CARGO_PKG_VERSION"),
+        version = version::VERSION,
+        commit = version::COMMIT,
         "serving"
     );
     Ok(Running {

@@ -1,5 +1,6 @@
 //! The object in S3: one GET, one conditional PUT, each within time limits of our own.
 
+mod clock;
 mod versions;
 
 use std::{error::Error, time::Duration};

@@ -73,8 +73,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "loader",
             "telemetry",
             "usage",
+            "version",
         ],
     ),
+    ("version", &[]),
     (
         "server",
         &[
@@ -94,6 +96,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "store",
             "telemetry",
             "usage",
+            "version",
         ],
     ),
 ];
