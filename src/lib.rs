@@ -20,6 +20,7 @@ pub mod snapshot;
 pub mod store;
 pub mod telemetry;
 pub mod usage;
+pub mod version;
 
 pub mod catalogue;
 pub mod http;

@@ -45,6 +45,7 @@ use crate::{
     store::{Store, StoreError},
     telemetry::{Telemetry, bridge::Bridge},
     usage::Usage,
+    version,
 };
 
 /// Connections of the admin listener, apart from the public ones, so that a flood there leaves `/refresh` reachable.
@@ -185,7 +186,8 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
         database,
         accounts = said_of_accounts,
         connections,
-        version = env!("CARGO_PKG_VERSION"),
+        version = version::VERSION,
+        commit = version::COMMIT,
         "serving"
     );
     Ok(Running {

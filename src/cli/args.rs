@@ -190,6 +190,11 @@ impl Args {
         })
     }
 
+    /// Of a command that needs no settings: nothing unknown is left.
+    pub fn end(mut self) -> Result<(), Failure> {
+        self.refuse_rest()
+    }
+
     fn refuse_rest(&mut self) -> Result<(), Failure> {
         let rest = std::mem::replace(&mut self.arguments, Arguments::from_vec(Vec::new())).finish();
         rest.first().map_or(Ok(()), |first| Err(self.unexpected(first)))

@@ -4,6 +4,8 @@ mod accounts;
 mod changes;
 mod database;
 mod moves;
+pub mod outline;
+mod tools;
 
 use std::fmt::Write as _;
 
@@ -69,7 +71,7 @@ const KEY_MEMBERS: &str = "id, name, secret_type, created_at, updated_at, expire
 pub fn program() -> String {
     let mut text = format!("heare-auth: is this API key good, and whose is it?\n\n{PROGRAM_USAGE}\nCommands:\n");
     for command in Command::ALL {
-        push_line(&mut text, (command.word(), page(command).about), 10);
+        push_line(&mut text, (command.word(), page(command).about), 11);
     }
     let aliases: Vec<_> = Command::ALIASES.iter().map(|(alias, _)| *alias).collect();
     writeln!(text, "\n{} are the same without '-key' or '-keys'.", aliases.join(", "))
@@ -171,6 +173,8 @@ const fn page(command: Command) -> Page {
         Command::Database => database::DATABASE,
         Command::Doctor => DOCTOR,
         Command::Health => HEALTH,
+        Command::Completions => tools::COMPLETIONS,
+        Command::Man => tools::MAN,
     }
 }
 

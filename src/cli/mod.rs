@@ -2,6 +2,7 @@
 
 mod args;
 mod client;
+mod completions;
 mod doctor;
 mod export;
 mod failure;
@@ -12,6 +13,7 @@ mod issue;
 mod jwt;
 mod keys;
 mod list;
+mod man;
 mod output;
 mod progress;
 mod record;
@@ -32,6 +34,7 @@ use std::{ffi::OsString, process::ExitCode};
 use pico_args::Arguments;
 
 use self::{args::Args, failure::Failure};
+use crate::version;
 
 /// A word after `heare-auth`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -60,10 +63,12 @@ pub enum Command {
     Database,
     Doctor,
     Health,
+    Completions,
+    Man,
 }
 
 impl Command {
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 26] = [
         Self::Serve,
         Self::Create,
         Self::List,
@@ -88,6 +93,8 @@ impl Command {
         Self::Database,
         Self::Doctor,
         Self::Health,
+        Self::Completions,
+        Self::Man,
     ];
 
     pub const fn word(self) -> &'static str {
@@ -116,6 +123,8 @@ impl Command {
             Self::Database => "database",
             Self::Doctor => "doctor",
             Self::Health => "health",
+            Self::Completions => "completions",
+            Self::Man => "man",
         }
     }
 
@@ -195,6 +204,8 @@ fn dispatch(command: Command, args: Args) -> Result<ExitCode, Failure> {
             Command::Jwt => jwt::jwt(args),
             Command::Database => usage::database_tables(args).await,
             Command::Doctor => doctor::doctor(args).await,
+            Command::Completions => completions::completions(args),
+            Command::Man => man::man(args),
         };
         trail.finish().await;
         outcome
@@ -207,7 +218,7 @@ fn without_command(mut arguments: Arguments) -> ExitCode {
         return end(output::answer(&help::program()));
     }
     if arguments.contains(["-V", "--version"]) {
-        return end(output::answer(concat!("heare-auth ", env!("CARGO_PKG_VERSION"), "\n")));
+        return end(output::answer(&format!("{}\n", version::line())));
     }
     Failure::usage("the command is missing").report(None)
 }

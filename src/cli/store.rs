@@ -80,7 +80,8 @@ impl DocumentStore {
         )
         .await;
         if let Some((trail, place)) = &self.audit {
-            trail.add(place, change, outcome.as_ref().map(drop), self.now());
+            let applied = outcome.as_ref().map(|committed| &committed.applied);
+            trail.add(place, change, applied, self.now());
         }
         outcome.map_err(|error| self.failure(&error, Some(change)))
     }

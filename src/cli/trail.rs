@@ -13,7 +13,7 @@ use super::output;
 use crate::{
     config::DatabasePlace,
     core::{
-        change::{Change, ChangeError},
+        change::{Applied, Change, ChangeError},
         id,
         time::Timestamp,
     },
@@ -27,6 +27,8 @@ use crate::{
 
 /// How long the database may hold up the end of a command.
 const PATIENCE: Duration = Duration::from_secs(3);
+/// The result of what was carried out.
+const DONE: &str = "ok";
 
 /// The rows that are on their way. Cloning is cheap.
 #[derive(Clone, Default)]
@@ -36,18 +38,35 @@ type Writing = JoinHandle<Result<(), DatabaseError>>;
 
 impl Trail {
     /// Begins to write the row of a change that was made, or was not.
-    pub fn add(&self, place: &DatabasePlace, change: &Change, outcome: Result<(), &CommitError>, when: Timestamp) {
-        let result = match outcome {
-            Ok(()) => "ok".to_owned(),
-            Err(error) => error.word().to_owned(),
-        };
-        let key_id = named(change, outcome).map(ToOwned::to_owned);
-        self.write_down(place, Action::of(change), key_id, result, when);
+    pub fn add(
+        &self,
+        place: &DatabasePlace,
+        change: &Change,
+        outcome: Result<&Applied, &CommitError>,
+        when: Timestamp,
+    ) {
+        let what = Action::of(change);
+        match outcome {
+            // Each of an owner's keys has a row of its own, as if it alone had been changed.
+            Ok(applied) if matches!(change, Change::RevokeOwned { .. }) => {
+                for id in &applied.keys {
+                    self.write_down(place, what, Some(id.clone()), DONE.to_owned(), when);
+                }
+            }
+            Ok(_) => {
+                let id = change.key_id().map(ToOwned::to_owned);
+                self.write_down(place, what, id, DONE.to_owned(), when);
+            }
+            Err(error) => {
+                let id = named(change, error).map(ToOwned::to_owned);
+                self.write_down(place, what, id, error.word().to_owned(), when);
+            }
+        }
     }
 
     /// The same for what was done to an account or to the keys that sign tokens; `target` is what it was done to.
     pub fn add_account(&self, place: &DatabasePlace, what: Action, target: Option<String>, when: Timestamp) {
-        self.write_down(place, what, target, "ok".to_owned(), when);
+        self.write_down(place, what, target, DONE.to_owned(), when);
     }
 
     fn write_down(&self, place: &DatabasePlace, what: Action, target: Option<String>, result: String, when: Timestamp) {
@@ -84,8 +103,8 @@ impl Trail {
 }
 
 /// What no key has as its id may be anything that was typed, such as a secret of another system.
-fn named<'c>(change: &'c Change, outcome: Result<(), &CommitError>) -> Option<&'c str> {
-    let is_unknown = matches!(outcome, Err(CommitError::Change(ChangeError::UnknownKey)));
+fn named<'c>(change: &'c Change, error: &CommitError) -> Option<&'c str> {
+    let is_unknown = matches!(error, CommitError::Change(ChangeError::UnknownKey));
     let id = change.key_id()?;
     Some(if is_unknown && !id::is_key_id(id) { NO_ID } else { id })
 }

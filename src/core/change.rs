@@ -104,6 +104,8 @@ pub struct Applied {
     pub changed: usize,
     /// The name of the key that the change was about.
     pub name: Option<String>,
+    /// The ids of the keys that a change of an owner's keys altered.
+    pub keys: Vec<String>,
     /// That key's record as it now stands, without any plaintext; `None` after a delete and for changes that are not about one key.
     pub record: Option<String>,
 }

@@ -121,11 +121,14 @@ async fn decide(connection: &Connection, head: &Parts, charged: &mut Charged) ->
 
 fn malformed(connection: &Connection, head: &Parts, refused: Refused) -> Refused {
     connection.worker.app.telemetry.metrics.authz_malformed();
+    let trace = identity::trace(&head.headers);
     tracing::debug!(
         event = "verification_malformed",
         endpoint = "/authz",
         request_id = identity::request_id(&head.headers, &connection.worker.request_ids).as_str(),
-        traceparent = identity::traceparent(&head.headers),
+        traceparent = trace.parent,
+        trace_id = trace.id,
+        span_id = trace.span,
         reason = refused.word(),
         "an auth request presented no key to decide about"
     );
@@ -134,11 +137,14 @@ fn malformed(connection: &Connection, head: &Parts, refused: Refused) -> Refused
 
 fn unavailable(connection: &Connection, head: &Parts, refused: Refused) -> Refused {
     connection.worker.app.telemetry.metrics.authz_unavailable();
+    let trace = identity::trace(&head.headers);
     tracing::debug!(
         event = "verification_unavailable",
         endpoint = "/authz",
         request_id = identity::request_id(&head.headers, &connection.worker.request_ids).as_str(),
-        traceparent = identity::traceparent(&head.headers),
+        traceparent = trace.parent,
+        trace_id = trace.id,
+        span_id = trace.span,
         "a proxy asked for a key before it could be told"
     );
     refused

@@ -12,7 +12,7 @@ use hyper::{
 
 use crate::{
     core::id,
-    telemetry::events::{RequestId, RequestInfo},
+    telemetry::events::{RequestId, RequestInfo, Trace},
 };
 
 /// Made once: a name given as text is read and checked anew at each look-up.
@@ -23,7 +23,7 @@ static TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
 const MAX_ID: usize = 64;
 /// The most bytes of a user agent that are worth a log line.
 const MAX_USER_AGENT: usize = 512;
-/// `00-` trace id `-` parent id `-` flags.
+/// `00-` trace id `-` parent id `-` flags. Later versions may have more behind it.
 const TRACEPARENT_LEN: usize = 55;
 
 /// Makes request ids: a random start, and a step for each.
@@ -50,20 +50,24 @@ impl RequestIds {
 /// three of them up.
 pub fn request_info<'a>(headers: &'a HeaderMap, ids: &RequestIds) -> RequestInfo<'a> {
     let (mut request_id, mut user_agent, mut traceparent) = (None, None, None);
+    let mut traces = 0;
     for (name, value) in headers {
         let found = match name {
             name if name == USER_AGENT => &mut user_agent,
             name if name == X_REQUEST_ID => &mut request_id,
-            name if name == TRACEPARENT => &mut traceparent,
+            name if name == TRACEPARENT => {
+                traces += 1;
+                &mut traceparent
+            }
             _ => continue,
         };
-        // Of a header that was sent twice the first counts, as everywhere.
+        // Of a header that was sent twice the first counts, as everywhere; but two traces are none.
         found.get_or_insert(value);
     }
     RequestInfo {
         request_id: sent_or_made(request_id, ids),
         user_agent: user_agent.map(readable),
-        traceparent: traceparent.and_then(carried),
+        traceparent: traceparent.filter(|_| traces == 1).and_then(carried),
     }
 }
 
@@ -87,18 +91,31 @@ fn is_request_id(id: &str) -> bool {
             .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
 }
 
-/// `traceparent` when it has the form of W3C Trace Context.
+/// `traceparent` when it was sent once and has the form of W3C Trace Context.
 pub fn traceparent(headers: &HeaderMap) -> Option<&str> {
-    headers.get(&TRACEPARENT).and_then(carried)
+    let mut sent = headers.get_all(&TRACEPARENT).iter();
+    match (sent.next(), sent.next()) {
+        (Some(only), None) => carried(only),
+        _ => None,
+    }
 }
 
+/// What lines say about the trace of these headers.
+pub fn trace(headers: &HeaderMap) -> Trace<'_> {
+    Trace::of(traceparent(headers))
+}
+
+/// The part that every version has, without what a later one may have behind it.
 fn carried(sent: &HeaderValue) -> Option<&str> {
-    sent.to_str().ok().filter(|text| is_traceparent(text))
+    let sent = sent.to_str().ok()?;
+    let text = sent.get(..TRACEPARENT_LEN)?;
+    let has_more = sent.len() > TRACEPARENT_LEN;
+    let may_have_more = !sent.starts_with("00") && sent.as_bytes().get(TRACEPARENT_LEN) == Some(&b'-');
+    (is_traceparent(text) && (!has_more || may_have_more)).then_some(text)
 }
 
 fn is_traceparent(text: &str) -> bool {
-    text.len() == TRACEPARENT_LEN
-        && !text.starts_with("ff")
+    !text.starts_with("ff")
         && text.bytes().enumerate().all(|(at, byte)| match at {
             2 | 35 | 52 => byte == b'-',
             _ => matches!(byte, b'0'..=b'9' | b'a'..=b'f'),
@@ -183,11 +200,36 @@ mod tests {
             ("ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", false),
             ("00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01", false),
             ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7", false),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", false),
+            ("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-0g", false),
+            ("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", true),
+            ("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more", true),
+            ("cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01.more", false),
             ("", false),
         ];
         for (text, carried) in table {
             assert_eq!(traceparent(&headers("traceparent", text)).is_some(), carried, "{text}");
         }
+    }
+
+    #[test]
+    fn of_a_later_version_only_the_part_that_is_known_is_carried_and_of_two_traces_none() {
+        let (ids, mut sent) = (RequestIds::starting_at(0), HeaderMap::new());
+        let later = "cc-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01-more";
+        sent.append("traceparent", HeaderValue::from_static(later));
+        let known = later.strip_suffix("-more");
+        assert_eq!(
+            (traceparent(&sent), request_info(&sent, &ids).traceparent),
+            (known, known)
+        );
+        let trace = trace(&sent);
+        assert_eq!(trace.id, Some("4bf92f3577b34da6a3ce929d0e0e4736"));
+        assert_eq!(trace.span, Some("00f067aa0ba902b7"));
+        sent.append("traceparent", HeaderValue::from_static(later));
+        assert_eq!(
+            (traceparent(&sent), request_info(&sent, &ids).traceparent),
+            (None, None)
+        );
     }
 
     #[test]

@@ -9,11 +9,14 @@ use hyper::{
 };
 
 use super::{
-    App,
+    App, identity,
     local::{self, Caller, NotLocal},
     reply::{Refusal, Reply},
 };
-use crate::telemetry::{metrics, process};
+use crate::{
+    telemetry::{metrics, process},
+    version::{COMMIT, VERSION},
+};
 
 /// For whom one listener has the metrics.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +31,7 @@ pub fn answer(app: &Arc<App>, readers: Readers, caller: &Caller, headers: &Heade
         Readers::Anybody => {}
         Readers::ThisHost => {
             if let Err(reason) = local::judge(caller, headers, &app.hostname) {
-                return warp::Reply::into_response(reject(caller, reason));
+                return warp::Reply::into_response(reject(caller, headers, reason));
             }
         }
     }
@@ -46,13 +49,17 @@ fn text(app: &App) -> String {
     if let Some(age) = app.reader.freshness().age {
         metrics.age(age);
     }
-    metrics.read().text(env!("CARGO_PKG_VERSION")) + &process::text()
+    metrics.read().text(VERSION, COMMIT) + &process::text()
 }
 
-fn reject(caller: &Caller, reason: NotLocal) -> Reply {
+fn reject(caller: &Caller, headers: &HeaderMap, reason: NotLocal) -> Reply {
+    let trace = identity::trace(headers);
     tracing::warn!(
         event = "metrics_rejected",
         request_id = caller.request_id,
+        traceparent = trace.parent,
+        trace_id = trace.id,
+        span_id = trace.span,
         reason = reason.word(),
         peer = %caller.peer.ip().to_canonical(),
         "metrics were asked for from elsewhere"

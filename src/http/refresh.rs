@@ -36,7 +36,7 @@ pub async fn answer(app: &App, caller: &Caller, headers: &HeaderMap, query: &str
     if let Err(reason) = local::judge(caller, headers, &app.hostname) {
         return reject(app, caller, headers, reason);
     }
-    let traceparent = identity::traceparent(headers);
+    let trace = identity::trace(headers);
     let began = Instant::now();
     let outcome = app.refresher.refresh(allows_older(query)).await;
     match outcome {
@@ -45,7 +45,9 @@ pub async fn answer(app: &App, caller: &Caller, headers: &HeaderMap, query: &str
             tracing::info!(
                 event = "refresh_success",
                 request_id = caller.request_id,
-                traceparent,
+                traceparent = trace.parent,
+                trace_id = trace.id,
+                span_id = trace.span,
                 keys_loaded,
                 "the keys were loaded again"
             );
@@ -56,7 +58,9 @@ pub async fn answer(app: &App, caller: &Caller, headers: &HeaderMap, query: &str
             tracing::error!(
                 event = "refresh_failed",
                 request_id = caller.request_id,
-                traceparent,
+                traceparent = trace.parent,
+                trace_id = trace.id,
+                span_id = trace.span,
                 error = error.word(),
                 "the keys could not be loaded again; those in force stay"
             );
@@ -72,10 +76,13 @@ fn allows_older(query: &str) -> bool {
 
 fn reject(app: &App, caller: &Caller, headers: &HeaderMap, reason: NotLocal) -> Reply {
     app.telemetry.metrics.refresh_rejected();
+    let trace = identity::trace(headers);
     tracing::warn!(
         event = "refresh_rejected",
         request_id = caller.request_id,
-        traceparent = identity::traceparent(headers),
+        traceparent = trace.parent,
+        trace_id = trace.id,
+        span_id = trace.span,
         reason = reason.word(),
         peer = %caller.peer.ip().to_canonical(),
         "a refresh was asked for from elsewhere"

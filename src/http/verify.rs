@@ -202,10 +202,13 @@ impl Sender<'_> {
     fn unavailable(&self, refusal: Refusal) -> Refusal {
         let worker = &self.connection.worker;
         worker.app.telemetry.metrics.verify_unavailable();
+        let trace = identity::trace(self.headers);
         tracing::debug!(
             event = "verification_unavailable",
             request_id = identity::request_id(self.headers, &worker.request_ids).as_str(),
-            traceparent = identity::traceparent(self.headers),
+            traceparent = trace.parent,
+            trace_id = trace.id,
+            span_id = trace.span,
             "a key was asked for before it could be told"
         );
         refusal
@@ -228,10 +231,13 @@ fn refused(refusal: Refusal, request: &VerifyRequest<'_>) -> Reply {
 
 fn malformed(connection: &Connection, headers: &HeaderMap, reason: &'static str, refusal: Refusal) -> Reply {
     connection.worker.app.telemetry.metrics.verify_malformed();
+    let trace = identity::trace(headers);
     tracing::debug!(
         event = "verification_malformed",
         request_id = identity::request_id(headers, &connection.worker.request_ids).as_str(),
-        traceparent = identity::traceparent(headers),
+        traceparent = trace.parent,
+        trace_id = trace.id,
+        span_id = trace.span,
         reason,
         "a request body was no verify request"
     );

@@ -8,7 +8,7 @@ use http_body_util::Full;
 use hyper::{Method, Request, Response, body::Incoming};
 
 use super::{App, connection::Connection, identity, patterns, verify::Route};
-use crate::telemetry::events::RequestInfo;
+use crate::telemetry::events::{RequestInfo, Trace};
 
 /// A request on its way to its route.
 pub struct Watch<'a> {
@@ -17,6 +17,7 @@ pub struct Watch<'a> {
     method: Method,
     pub route: &'static str,
     pub request_id: String,
+    traceparent: Option<String>,
 }
 
 impl<'a> Watch<'a> {
@@ -29,6 +30,7 @@ impl<'a> Watch<'a> {
             method: request.method().clone(),
             route: patterns::of(request.uri().path()),
             request_id: request_id.as_str().to_owned(),
+            traceparent: identity::traceparent(request.headers()).map(str::to_owned),
         }
     }
 
@@ -36,14 +38,13 @@ impl<'a> Watch<'a> {
         let (status, took) = (response.status().as_u16(), self.began.elapsed());
         self.app.telemetry.metrics.routed(status, took);
         if took >= self.app.slow_request {
-            tell(
-                self.app,
-                Some(self.method.as_str()),
-                self.route,
-                status,
-                took,
-                &self.request_id,
-            );
+            let slow = Slow {
+                method: Some(self.method.as_str()),
+                route: self.route,
+                request_id: &self.request_id,
+                trace: Trace::of(self.traceparent.as_deref()),
+            };
+            slow.tell(self.app, status, took);
         }
         response
     }
@@ -58,18 +59,37 @@ pub fn slow_decision(app: &App, route: Route, status: u16, took: Duration, calle
         // It is watched as a whole.
         Route::Management => return,
     };
-    tell(app, method, route.path(), status, took, caller.request_id.as_str());
+    let slow = Slow {
+        method,
+        route: route.path(),
+        request_id: caller.request_id.as_str(),
+        trace: Trace::of(caller.traceparent),
+    };
+    slow.tell(app, status, took);
 }
 
-fn tell(app: &App, method: Option<&str>, route: &str, status: u16, took: Duration, request_id: &str) {
-    app.telemetry.metrics.http_slow();
-    tracing::warn!(
-        event = "slow_request",
-        method,
-        route,
-        status,
-        duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
-        request_id,
-        "a request took long"
-    );
+/// A request that took long, as the log tells of it.
+struct Slow<'a> {
+    method: Option<&'a str>,
+    route: &'a str,
+    request_id: &'a str,
+    trace: Trace<'a>,
+}
+
+impl Slow<'_> {
+    fn tell(self, app: &App, status: u16, took: Duration) {
+        app.telemetry.metrics.http_slow();
+        tracing::warn!(
+            event = "slow_request",
+            method = self.method,
+            route = self.route,
+            status,
+            duration_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX),
+            request_id = self.request_id,
+            traceparent = self.trace.parent,
+            trace_id = self.trace.id,
+            span_id = self.trace.span,
+            "a request took long"
+        );
+    }
 }

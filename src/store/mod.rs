@@ -215,6 +215,14 @@ impl Store {
         }
     }
 
+    /// What time the store has, where it has a clock of its own and tells.
+    pub async fn clock(&self) -> Option<Timestamp> {
+        match self {
+            Self::S3(store) => store.clock().await,
+            Self::File(_) => None,
+        }
+    }
+
     /// For people: `s3://bucket/key` or the file's path.
     pub fn location(&self) -> String {
         match self {

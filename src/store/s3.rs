@@ -1,6 +1,7 @@
 //! The object in S3: one GET, one conditional PUT, each within time limits of our own.
 
 mod bounded;
+mod clock;
 mod versions;
 
 use std::{error::Error, time::Duration};

@@ -34,6 +34,26 @@ impl RequestId<'_> {
     }
 }
 
+/// What lines say of the trace that a request belongs to, in the members by which tools bring lines together.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Trace<'a> {
+    pub parent: Option<&'a str>,
+    pub id: Option<&'a str>,
+    /// That of the caller: no span of our own begins within it.
+    pub span: Option<&'a str>,
+}
+
+impl<'a> Trace<'a> {
+    /// Of a `traceparent` that has been found well-formed.
+    pub fn of(parent: Option<&'a str>) -> Self {
+        Self {
+            parent,
+            id: parent.and_then(|text| text.get(3..35)),
+            span: parent.and_then(|text| text.get(36..52)),
+        }
+    }
+}
+
 /// The request is only looked at when the line is wanted.
 impl Telemetry {
     /// Id and name are the insides of JSON strings already.
@@ -125,8 +145,11 @@ impl Telemetry {
                 request.user_agent.as_deref().unwrap_or("unknown"),
             );
             push_header(line, ",\"request_id\":\"", request.request_id.as_str());
-            if let Some(traceparent) = request.traceparent {
+            let trace = Trace::of(request.traceparent);
+            if let (Some(traceparent), Some(id), Some(span)) = (trace.parent, trace.id, trace.span) {
                 push_header(line, ",\"traceparent\":\"", traceparent);
+                push_header(line, ",\"trace_id\":\"", id);
+                push_header(line, ",\"span_id\":\"", span);
             }
             line.extend_from_slice(b"}\n");
             self.log.append(line);

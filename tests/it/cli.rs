@@ -2,6 +2,8 @@
 
 mod accounts;
 mod changes;
+mod completions;
+mod doctor;
 mod issue;
 mod keys;
 mod listing;

@@ -223,10 +223,15 @@ fn the_callers_request_id_and_trace_are_carried() {
         (post_request("/verify", b"{}", &named), "verification_malformed"),
         (post_request("/refresh", b"", &named), "refresh_success"),
         (post_request("/refresh", b"", &forwarded), "refresh_rejected"),
+        (post_request("/api/v1/auth/keys", b"{}", &named), "management"),
+        (post_request("/authz", b"", &named), "verification_malformed"),
     ] {
         answered(&service, &request);
         service.wait_for_event(event, |line| {
-            line["request_id"] == "order-66" && line["traceparent"] == TRACE
+            line["request_id"] == "order-66"
+                && line["traceparent"] == TRACE
+                && line["trace_id"] == TRACE[3..35]
+                && line["span_id"] == TRACE[36..52]
         });
     }
 
@@ -234,7 +239,13 @@ fn the_callers_request_id_and_trace_are_carried() {
     answered(&service, &verify_request("sec_b", &unusable));
     let line = service.wait_for_event("verification_success", |line| line["key_id"] == "key_b");
     let made = line["request_id"].as_str().unwrap();
-    assert!(made.len() == 16 && line.get("traceparent").is_none(), "{line}");
+    assert!(
+        made.len() == 16
+            && ["traceparent", "trace_id", "span_id"]
+                .iter()
+                .all(|member| line.get(member).is_none()),
+        "{line}"
+    );
 }
 
 #[test]

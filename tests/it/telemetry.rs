@@ -184,6 +184,8 @@ fn a_verify_is_logged_with_the_words_of_the_usage_guide() {
         "msg": "the key is good",
         "name": "heare-auth",
         "request_id": "req-1",
+        "span_id": "00f067aa0ba902b7",
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
         "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         "user_agent": "MyService/1.0 \"quoted\"\n",
         "v": 0
@@ -196,6 +198,8 @@ fn a_verify_is_logged_with_the_words_of_the_usage_guide() {
         "name": "heare-auth",
         "request_id": "req-1",
         "secret_prefix": "sec_",
+        "span_id": "00f067aa0ba902b7",
+        "trace_id": "4bf92f3577b34da6a3ce929d0e0e4736",
         "traceparent": "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
         "user_agent": "MyService/1.0 \"quoted\"\n",
         "v": 0

@@ -79,8 +79,10 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "seal",
             "telemetry",
             "usage",
+            "version",
         ],
     ),
+    ("version", &[]),
     (
         "server",
         &[
@@ -100,6 +102,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "store",
             "telemetry",
             "usage",
+            "version",
         ],
     ),
 ];

@@ -1,5 +1,5 @@
-//! `users delete`: the account goes, and with it everything that lets somebody in by it. Whatever fails on the way, nobody
-//! is let in meanwhile, and the command can be run again.
+//! `users delete`: the account goes, and with it everything that lets somebody in by it, in the order in which the route
+//! does it. Whatever fails on the way, nobody is let in meanwhile, and the command can be run again.
 
 use std::process::ExitCode;
 
@@ -55,9 +55,9 @@ pub async fn delete(named: Named, options: &Options) -> Result<ExitCode, Failure
     }
     let (mut deleted, id) = (DeletedUser::nothing(&named), named.user.id);
     let accounts = &named.accounts;
-    // First nobody can log in any more, nor make another key.
-    let disabled = accounts.users.disable(id, accounts.now).await;
-    disabled.map_err(|error| accounts.failure(error))?;
+    // First nobody can log in any more, nor make another key, for good: 'enable' does not take that back.
+    let begun = accounts.users.begin_deletion(id, accounts.now).await;
+    begun.map_err(|error| accounts.failure(error))?;
     let revocation = Change::RevokeOwned {
         owner: id.0.to_string(),
         reason: REASON.to_owned(),

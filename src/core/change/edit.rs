@@ -161,12 +161,16 @@ pub(super) fn revoke_owned(
     reason: &str,
     at: Timestamp,
 ) -> Result<Applied, ChangeError> {
-    let positions: Vec<usize> = owned(document, owner).map(|(position, _)| position).collect();
+    let id_of = |members: &Members<'_>| present(members, "id").and_then(text).map(Cow::into_owned);
+    let found: Vec<_> = owned(document, owner)
+        .map(|(position, members)| (position, id_of(&members)))
+        .collect();
     let mut applied = Applied::default();
-    for position in positions {
+    for (position, id) in found {
         let one = revoke_at(document, position, Some(reason), at)?;
         applied.sealed += one.sealed;
         applied.changed += one.changed;
+        applied.keys.extend(id.filter(|_| one.changed > 0));
     }
     Ok(applied)
 }
@@ -374,6 +378,7 @@ fn edit_at(
         changed: usize::from(changed),
         name: name_of(&members),
         record: Some(after.get().to_owned()),
+        ..Applied::default()
     };
     if changed || sealed {
         document.replace(position, after);

@@ -55,6 +55,7 @@ fn a_created_key_is_appended_with_its_members_in_order() {
             changed: 1,
             name: Some("My \"Service\"".to_owned()),
             record: Some(expected),
+            ..Applied::default()
         }
     );
 }

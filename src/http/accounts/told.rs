@@ -14,6 +14,7 @@ use crate::{
         App, identity,
         keys::{Asked, answer::Answer},
     },
+    telemetry::events::Trace,
     usage::{Action, AuditEntry},
 };
 
@@ -50,6 +51,8 @@ macro_rules! line {
             event = $event,
             request_id = $told.request_id,
             traceparent = $told.traceparent.as_deref(),
+            trace_id = Trace::of($told.traceparent.as_deref()).id,
+            span_id = Trace::of($told.traceparent.as_deref()).span,
             client_ip = %$told.client,
             $($name = $value,)*
             $sentence

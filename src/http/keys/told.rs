@@ -8,6 +8,7 @@ use super::{App, Done, answer::Answer, principal::Who, problem::Problem, route::
 use crate::{
     accounts::UserId,
     core::id,
+    telemetry::events::Trace,
     usage::{AuditEntry, NO_ID},
 };
 
@@ -69,7 +70,7 @@ impl Told {
             .telemetry
             .metrics
             .management(status.as_u16(), self.began.elapsed());
-        let (request_id, traceparent) = (self.request_id.as_str(), self.traceparent.as_deref());
+        let (request_id, trace) = (self.request_id.as_str(), Trace::of(self.traceparent.as_deref()));
         let (method, route, status) = (self.method.as_str(), self.route, status.as_u16());
         let (key_id, user_id) = match &self.caller {
             Some(Who::Key(id)) => (Some(id.as_str()), None),
@@ -82,7 +83,9 @@ impl Told {
                 tracing::error!(
                     event = "management",
                     request_id,
-                    traceparent,
+                    traceparent = trace.parent,
+                    trace_id = trace.id,
+                    span_id = trace.span,
                     key_id,
                     user_id,
                     method,
@@ -97,7 +100,9 @@ impl Told {
                 tracing::warn!(
                     event = "management",
                     request_id,
-                    traceparent,
+                    traceparent = trace.parent,
+                    trace_id = trace.id,
+                    span_id = trace.span,
                     key_id,
                     user_id,
                     method,
@@ -112,7 +117,9 @@ impl Told {
                 tracing::info!(
                     event = "management",
                     request_id,
-                    traceparent,
+                    traceparent = trace.parent,
+                    trace_id = trace.id,
+                    span_id = trace.span,
                     key_id,
                     user_id,
                     method,

@@ -27,21 +27,24 @@ pub struct Reading {
 }
 
 impl Reading {
-    /// `version` is that of this program.
-    pub fn text(&self, version: &str) -> String {
+    /// `version` and `commit` are those of this program.
+    pub fn text(&self, version: &str, commit: &str) -> String {
         let mut text = String::with_capacity(24 * 1024);
-        self.write(&mut text, version).expect(WRITTEN);
+        self.write(&mut text, version, commit).expect(WRITTEN);
         text
     }
 
-    fn write(&self, out: &mut String, version: &str) -> fmt::Result {
+    fn write(&self, out: &mut String, version: &str, commit: &str) -> fmt::Result {
         head(
             out,
             "heare_auth_build_info",
             "gauge",
             "Which program this is; always 1.",
         )?;
-        writeln!(out, "heare_auth_build_info{{version=\"{version}\"}} 1")?;
+        writeln!(
+            out,
+            "heare_auth_build_info{{version=\"{version}\",commit=\"{commit}\"}} 1"
+        )?;
         for (name, count) in self.counters.iter().filter(|(name, _)| !is_of_timer(name)) {
             let full = full_name(name, Kind::Counter);
             head(out, &full, "counter", help(name))?;
@@ -161,7 +164,7 @@ mod tests {
             metrics.take();
         }
         metrics.verify_failed(Duration::from_secs(20));
-        let text = metrics.read().text("1.2.3");
+        let text = metrics.read().text("1.2.3", "abc");
         for (name, expected) in [
             ("heare_auth_verify_requests_total", "5"),
             ("heare_auth_verify_failed_total", "4"),
@@ -174,7 +177,7 @@ mod tests {
             ("heare_auth_verify_duration_seconds_bucket{le=\"+Inf\"}", "5"),
             ("heare_auth_verify_duration_seconds_count", "5"),
             ("heare_auth_verify_duration_seconds_sum", "20.006007"),
-            ("heare_auth_build_info{version=\"1.2.3\"}", "1"),
+            ("heare_auth_build_info{version=\"1.2.3\",commit=\"abc\"}", "1"),
         ] {
             assert_eq!(value(&text, name), expected, "{name}");
         }

@@ -1,6 +1,6 @@
 //! `users` and `jwt`: what an operator does about accounts and the keys that sign their tokens.
 
-use std::{os::unix::fs::PermissionsExt as _, path::Path, process::Command, sync::Arc};
+use std::{collections::BTreeSet, os::unix::fs::PermissionsExt as _, path::Path, process::Command, sync::Arc};
 
 use heare_auth::{
     accounts::{
@@ -12,7 +12,7 @@ use heare_auth::{
 };
 use serde_json::{Value, json};
 
-use super::{Said, run, run_with_input};
+use super::{Said, run, run_with_input, stored};
 use crate::support::{postgres, service::Settings};
 
 /// Made by Python's bcrypt.
@@ -229,6 +229,39 @@ async fn a_user_who_is_deleted_takes_sessions_and_keys_along() {
     run(&settings, &["users", "show", "--id", "4"]).failed(1, "Error: there is no such user");
     let audit = json_of(&settings, &["audit", "--what", "delete_account"]);
     assert_eq!(audit["entries"][0]["key_id"], "user:4");
+    let revoked = json_of(&settings, &["audit", "--what", "revoke"]);
+    let revoked: BTreeSet<&str> = entries(&revoked)
+        .map(|entry| entry["key_id"].as_str().unwrap())
+        .collect();
+    let keys = keys["keys"].as_array().unwrap().iter();
+    let owned = keys.filter(|key| key["user_id"] == "4");
+    assert_eq!(revoked, owned.map(|key| key["id"].as_str().unwrap()).collect());
+}
+
+fn entries(audit: &Value) -> impl Iterator<Item = &Value> {
+    audit["entries"].as_array().unwrap().iter()
+}
+
+#[tokio::test]
+async fn a_deletion_that_fails_halfway_cannot_be_taken_back_and_can_be_run_again() {
+    let settings = two_users();
+    run(&settings, &["create", "--name", "a", "--owner", "4", "--no-refresh"]).done();
+    let delete = ["users", "delete", "--id", "4", "--yes", "--no-refresh"];
+    let whole = stored(&settings);
+    settings.write_document("<html>");
+    assert_eq!(run(&settings, &delete).code, Some(1));
+    // It is not merely disabled: what 'enable' does leaves it as it is.
+    run(&settings, &["users", "enable", "--id", "4"]).done();
+    settings.write_document(&whole);
+    let path = settings.data_dir().join("heare-auth.db");
+    let users = Users::new(Arc::new(Pool::new(Database::Sqlite { path })));
+    let user = users.by_id(UserId(4)).await.unwrap().unwrap();
+    assert!(user.leaving_at.is_some());
+    let deleted = json_of(&settings, &delete);
+    assert_eq!(
+        (&deleted["deleted"], &deleted["keys_revoked"]),
+        (&json!(true), &json!(1))
+    );
 }
 
 fn jwt(settings: &Settings, arguments: &[&str]) -> Value {

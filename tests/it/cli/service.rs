@@ -208,7 +208,7 @@ fn health_asks_the_service_on_this_host() {
     );
 }
 
-fn statuses(doctor: &Value) -> Vec<(&str, &str)> {
+pub fn statuses(doctor: &Value) -> Vec<(&str, &str)> {
     let checks = doctor["checks"].as_array().unwrap();
     checks
         .iter()
@@ -229,7 +229,7 @@ fn the_doctor_finds_nothing_wrong_with_a_service_that_runs() {
     let doctor = Said::from(service.cli(&["doctor", "--json", "--write"])).done().json();
     assert_eq!(doctor["ok"], true);
     let names = [
-        "settings", "store", "document", "writes", "health", "ready", "refresh", "database",
+        "settings", "store", "document", "writes", "health", "ready", "refresh", "database", "accounts", "hash",
     ];
     assert_eq!(statuses(&doctor), names.map(|name| (name, "ok")));
 }
@@ -252,6 +252,8 @@ fn the_doctor_names_what_is_wrong_and_what_to_do() {
         ("plaintext", "warning"),
         ("health", "failed"),
         ("database", "ok"),
+        ("accounts", "ok"),
+        ("hash", "ok"),
     ];
     assert_eq!(statuses(&doctor), expected);
     assert_eq!(doctor["checks"][0]["message"], "PORT must be a number from 0 to 65535");

@@ -5,7 +5,7 @@ use std::process::Stdio;
 use super::{create, run};
 use crate::support::service::Settings;
 
-const COMMANDS: [&str; 24] = [
+const COMMANDS: [&str; 26] = [
     "serve",
     "create",
     "list",
@@ -30,6 +30,8 @@ const COMMANDS: [&str; 24] = [
     "database",
     "doctor",
     "health",
+    "completions",
+    "man",
 ];
 
 #[test]
@@ -63,7 +65,11 @@ fn the_version_is_one_line() {
     let settings = Settings::file_store();
     for flag in ["--version", "-V"] {
         let said = run(&settings, &[flag]).done();
-        assert_eq!(said.stdout, concat!("heare-auth ", env!("CARGO_PKG_VERSION"), "\n"));
+        assert_eq!(said.stdout, format!("{}\n", heare_auth::version::line()));
+        assert!(
+            said.stdout
+                .starts_with(concat!("heare-auth ", env!("CARGO_PKG_VERSION"), " ("))
+        );
     }
 }
 
