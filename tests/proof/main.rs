@@ -2,6 +2,8 @@
 //! found worth keeping, and the test vectors of others. Apart from the integration tests, so that thousands of schedules can
 //! be run without building those.
 
+#![recursion_limit = "256"]
+
 mod corpora;
 mod simulation;
 mod vectors;
