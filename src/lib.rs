@@ -23,6 +23,7 @@ pub mod usage;
 
 pub mod catalogue;
 pub mod http;
+pub mod seal;
 pub mod server;
 
 pub mod cli;

@@ -28,6 +28,7 @@ use crate::{
     expiry::Expiry,
     http::{
         App, Face,
+        dashboard::{Dashboard, ticket::Tickets},
         deadlines::Deadlines,
         gate::Gate,
         imported::Imported,
@@ -313,6 +314,7 @@ fn wire(
     let options = LoaderOptions {
         poll_interval: config.poll_interval,
         strict_generation: config.strict_generation,
+        chance: rand::random,
     };
     let store = Arc::new(store);
     let (loader, refresher, reader) = loader(
@@ -361,10 +363,18 @@ fn wire(
         described: config.management.api_docs,
         gate,
         slow_request: config.gateway.slow_request.unwrap_or(Duration::MAX),
+        dashboard: dashboard(config, accounts.as_ref()),
         accounts,
         draining: AtomicBool::new(false),
     };
     Ok((loader, Arc::new(app)))
+}
+
+/// What is not shared with other instances is made for this process.
+fn dashboard(config: &Config, accounts: Option<&Accounts>) -> Option<Dashboard> {
+    let secret = config.store.storage_secret.as_ref();
+    let tickets = || Tickets::new(accounts, secret, rand::random(), fill);
+    config.management.dashboard.then(|| Dashboard { tickets: tickets() })
 }
 
 fn fill(bytes: &mut [u8]) -> bool {

@@ -121,6 +121,8 @@ impl Shared {
         budget.ask(self.sessions.create(&session)).await?;
         Ok(LoggedIn {
             user_id: user.id,
+            session_ends: session.expires_at,
+            session: session.id,
             access_token: issued.token,
             expires_in: self.tokens.ttl_seconds(),
             refresh_token,

@@ -3,7 +3,7 @@
 use sha2::Digest as _;
 
 use super::{
-    AccountError, Fill, LoggedIn, Person, RefreshTrouble, Shared, TokenTrouble, UserId,
+    AccountError, Fill, LoggedIn, Person, RefreshTrouble, Shared, TokenTrouble, User, UserId,
     budget::Budget,
     sessions::{Rotation, Session, SessionId, Successor},
     token::{self, Subject, TokenError},
@@ -63,6 +63,15 @@ impl Shared {
             session: session.id,
             claims,
         })
+    }
+
+    pub async fn user_of(&self, user: UserId, session: &SessionId) -> Result<User, AccountError> {
+        let mut budget = Budget::whole();
+        let gone = AccountError::Token(TokenTrouble::Gone);
+        let session = budget.ask(self.sessions.by_id(session, self.clock.now())).await?;
+        let session = session.ok_or(gone)?;
+        let user = budget.ask(self.users.by_id(user)).await?;
+        user.filter(|user| session.is_of(user)).ok_or(gone)
     }
 
     pub async fn is_there(&self, user: UserId) -> Result<bool, AccountError> {
@@ -130,6 +139,8 @@ impl Shared {
         let issued = self.tokens.issue(subject, now, &mut token_id_beside(&refresh_token));
         Ok(LoggedIn {
             user_id: user.id,
+            session: session.id.clone(),
+            session_ends: session.expires_at,
             access_token: issued.token,
             expires_in: self.tokens.ttl_seconds(),
             refresh_token,
@@ -154,9 +165,9 @@ impl Shared {
         Budget::whole().ask(self.sessions.list(&person.user, now)).await
     }
 
-    pub async fn end_session(&self, person: &Person, id: &str) -> Result<(), AccountError> {
+    pub async fn end_session(&self, user: UserId, id: &str) -> Result<(), AccountError> {
         let id = SessionId::parse(id).ok_or(AccountError::UnknownSession)?;
-        let ended = Budget::whole().ask(self.sessions.end(person.user.id, &id)).await?;
+        let ended = Budget::whole().ask(self.sessions.end(user, &id)).await?;
         if ended {
             Ok(())
         } else {

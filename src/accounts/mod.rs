@@ -25,6 +25,7 @@ pub mod users;
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use tokio::{runtime::Handle, sync::mpsc, time::timeout};
+use zeroize::Zeroizing;
 
 pub use self::{
     error::{AccountError, RefreshTrouble, TokenTrouble, Unavailable},
@@ -42,7 +43,12 @@ use self::{
     token::Tokens,
     users::Users,
 };
-use crate::{clock::Clock, config::PasswordPolicy, core::secret::Secret};
+use crate::{
+    clock::Clock,
+    config::PasswordPolicy,
+    core::{secret::Secret, time::Timestamp},
+    seal::OnlyOnce,
+};
 
 /// How long anybody waits for a password to be hashed, where verifies leave little of the cores. What was begun goes on.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -81,6 +87,9 @@ pub struct Visitor {
 /// What somebody is given who has logged in, or whose session goes on.
 pub struct LoggedIn {
     pub user_id: UserId,
+    pub session: SessionId,
+    /// When the session ends unless it goes on.
+    pub session_ends: Timestamp,
     pub access_token: Secret,
     /// Of the access token, in seconds.
     pub expires_in: i64,
@@ -129,6 +138,27 @@ impl Accounts {
     /// ends, and when the user gets another password, is disabled or is gone.
     pub async fn who(&self, token: Secret) -> Result<Person, AccountError> {
         self.carry_out(|shared| async move { shared.who(&token).await }).await
+    }
+
+    /// The user who is logged in by this session. To be asked at every use, as `who` is.
+    pub async fn user_of(&self, user: UserId, session: SessionId) -> Result<User, AccountError> {
+        self.carry_out(|shared| async move { shared.user_of(user, &session).await })
+            .await
+    }
+
+    /// Ends a session whose holder was found by `user_of`.
+    pub async fn end(&self, user: UserId, session: SessionId) -> Result<(), AccountError> {
+        self.carry_out(|shared| async move { shared.end_session(user, session.as_str()).await })
+            .await
+    }
+
+    /// Seals a text so that every instance with the same keys can open it.
+    pub fn seal(&self, once: OnlyOnce, text: &[u8]) -> String {
+        self.shared.tokens.keys.current().seal(once, text)
+    }
+
+    pub fn unseal(&self, sealed: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.shared.tokens.keys.current().unseal(sealed)
     }
 
     /// Whether the account is there and its holder may use it.
@@ -187,7 +217,7 @@ impl Accounts {
 
     /// Ends one of somebody's own sessions.
     pub async fn end_session(&self, person: Person, id: String) -> Result<(), AccountError> {
-        self.carry_out(|shared| async move { shared.end_session(&person, &id).await })
+        self.carry_out(|shared| async move { shared.end_session(person.user.id, &id).await })
             .await
     }
 

@@ -11,7 +11,10 @@ use ring::{
 use sha2::{Digest as _, Sha256};
 use zeroize::Zeroizing;
 
-use crate::core::secret::Secret;
+use crate::{
+    core::secret::Secret,
+    seal::{OnlyOnce, Seal},
+};
 
 /// What is longer is no token, and nobody looks into it.
 pub const MAX_TOKEN_BYTES: usize = 4096;
@@ -19,6 +22,7 @@ pub const MAX_TOKEN_BYTES: usize = 4096;
 /// Keeps the keys for other purposes apart from the signatures: no token begins with such a word.
 const SUCCESSOR: &[u8] = b"heare-auth successor of a refresh token";
 const NAME: &[u8] = b"heare-auth name of a signing key";
+const SEALS: &str = "cookies";
 
 /// One key.
 pub struct SigningKey {
@@ -27,6 +31,7 @@ pub struct SigningKey {
     kind: Kind,
     /// For what is derived from the key and is no signature.
     derivation: hmac::Key,
+    seal: Seal,
     name: [u8; 32],
 }
 
@@ -66,6 +71,7 @@ impl SigningKey {
             header: URL_SAFE_NO_PAD.encode(header),
             kind,
             derivation: hmac::Key::new(hmac::HMAC_SHA256, derived.as_ref()),
+            seal: Seal::derived(secret, SEALS),
             name: name.as_ref().try_into().expect("HMAC-SHA256 has 32 bytes"),
         }
     }
@@ -200,6 +206,16 @@ impl KeySet {
         let signed = fitting.fold(false, |found, key| found | key.verifies(message.as_bytes(), &signature));
         // A payload with a dot in it, a part too many, is no base64 either.
         signed.then(|| URL_SAFE_NO_PAD.decode(payload).ok()).flatten()
+    }
+
+    /// What whoever has the same keys can open.
+    pub fn seal(&self, once: OnlyOnce, text: &[u8]) -> String {
+        self.signing().seal.seal(once, text)
+    }
+
+    /// What any of the keys has sealed.
+    pub fn unseal(&self, sealed: &str) -> Option<Zeroizing<Vec<u8>>> {
+        self.iter().find_map(|key| key.seal.open(sealed))
     }
 
     /// The public keys as a JSON Web Key Set; empty for HS256, which has nothing that may be public.

@@ -105,9 +105,8 @@ impl Accounts {
                 Guesses::in_database(Arc::clone(&pool)),
             ),
         };
-        let cores = thread::available_parallelism().unwrap_or(NonZero::<usize>::MIN);
         let metrics = Arc::clone(&telemetry.metrics);
-        let hasher = Arc::new(Hasher::start(cores, fill, Arc::clone(&metrics))?);
+        let hasher = Arc::new(Hasher::start(hashing_threads(), fill, Arc::clone(&metrics))?);
         let shared = Shared {
             users: Users::new(pool),
             sessions,
@@ -121,6 +120,13 @@ impl Accounts {
         };
         Ok(Ok(run(Arc::new(shared))?))
     }
+}
+
+/// A core is left to verifies: one that wakes up would have to wait for the end of a hash's time slice, which is longer
+/// than a verify by far.
+fn hashing_threads() -> NonZero<usize> {
+    let cores = thread::available_parallelism().map_or(1, NonZero::get);
+    NonZero::new(cores - 1).unwrap_or(NonZero::<usize>::MIN)
 }
 
 /// All questions to stores are asked on one thread, which also removes what is over and looks for new keys. It ends when

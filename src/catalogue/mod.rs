@@ -109,10 +109,12 @@ pub struct Standing {
 
 impl Standing {
     pub fn read(raw: &RawValue) -> Option<Self> {
-        Some(Self {
-            record: Record::read(raw, None)?,
-            bounds: Key::read(raw).ok().as_ref().map(Bounds::of_key),
-        })
+        Some(Self::of(Record::read(raw, None)?, raw))
+    }
+
+    fn of(record: Record, raw: &RawValue) -> Self {
+        let bounds = Key::read(raw).ok().as_ref().map(Bounds::of_key);
+        Self { record, bounds }
     }
 }
 
@@ -260,10 +262,11 @@ impl Shared {
 fn judge(document: &Document, id: &str, change: &Change, guard: &Guard) -> Result<(), ChangeError> {
     let mut found = false;
     for raw in document.records() {
-        let Some(before) = Standing::read(raw).filter(|before| before.record.id == id) else {
+        let Some(record) = Record::read(raw, None).filter(|record| record.id == id) else {
             continue;
         };
         found = true;
+        let before = Standing::of(record, raw);
         let after = change.patched(raw).and_then(|raw| Standing::read(&raw));
         guard(&before, after.as_ref().unwrap_or(&before)).map_err(|trouble| match trouble {
             Trouble::Changed => ChangeError::Changed,

@@ -10,6 +10,8 @@ pub struct ManagementConfig {
     pub allow_plain_http: bool,
     /// Whether all routes are described at `/openapi.json`, `/docs` and `/redoc`.
     pub api_docs: bool,
+    /// Whether `/dashboard` is there.
+    pub dashboard: bool,
     /// What people who are logged in may give to their keys; never what stands for an operator's right.
     pub user_scopes: Vec<Scope<'static>>,
 }
@@ -32,6 +34,7 @@ impl ManagementConfig {
             api_docs: values
                 .read("API_DOCS", parse::boolean, "true or false")?
                 .unwrap_or(true),
+            dashboard: values.read("DASHBOARD", parse::switch, "on or off")?.unwrap_or(true),
             user_scopes: values
                 .read(
                     "USER_SCOPES",

@@ -25,6 +25,15 @@ pub(super) fn boolean(text: &str) -> Option<bool> {
     }
 }
 
+/// As `boolean`, and in the words by which one speaks of a switch.
+pub(super) fn switch(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "on" => Some(true),
+        "off" => Some(false),
+        other => boolean(other),
+    }
+}
+
 /// `5s`, `1m 30s`, or plain seconds such as `5` and `0.5`.
 pub(super) fn poll_interval(text: &str) -> Option<Duration> {
     let interval = match text.parse() {

@@ -3,9 +3,10 @@
 use super::{
     key::Key,
     network::Networks,
-    policy::{HOUR, KeyLimit, Terms},
+    policy::{HOUR, Terms},
     terms::{self, OWNED_RATE_LIMIT, RateLimit, Window, Windows},
     time::Timestamp,
+    window::Limit,
 };
 
 /// The default holds nothing back.
@@ -14,7 +15,7 @@ pub struct Bounds {
     /// None at all means from everywhere.
     networks: Networks,
     expires_at: Option<Timestamp>,
-    limits: Box<[KeyLimit]>,
+    limits: Box<[Limit]>,
 }
 
 impl Bounds {
@@ -41,10 +42,9 @@ impl Bounds {
     }
 
     /// One limit that allows no more in no less time is enough, whatever its name.
-    fn keep_to(&self, limit: &KeyLimit) -> bool {
-        let quota = limit.as_limit().quota();
-        let is_as_strict =
-            |own: &KeyLimit| own.as_limit().quota() <= quota && own.window_seconds >= limit.window_seconds;
+    fn keep_to(&self, limit: &Limit) -> bool {
+        let quota = limit.quota();
+        let is_as_strict = |own: &Limit| own.quota() <= quota && own.window_seconds >= limit.window_seconds;
         self.limits.iter().any(is_as_strict)
     }
 
@@ -60,7 +60,7 @@ impl Bounds {
     /// The usual rate of a key with an owner, or what these bounds leave of it beside such a burst.
     pub fn owned_rate(&self, burst: u32) -> RateLimit {
         let hourly = self.limits.iter().find(|limit| *limit.name == *HOUR);
-        let room = hourly.map(|limit| limit.max.min(limit.as_limit().quota().saturating_sub(burst)).max(1));
+        let room = hourly.map(|limit| limit.max.min(limit.quota().saturating_sub(burst)).max(1));
         let rate = room.and_then(|room| RateLimit::new(room.min(OWNED_RATE_LIMIT.get()).into()).ok());
         rate.unwrap_or(OWNED_RATE_LIMIT)
     }
@@ -69,7 +69,7 @@ impl Bounds {
     pub fn windows(&self) -> Windows {
         let named = self.limits.iter().filter(|limit| *limit.name != *HOUR);
         let windows = named.filter_map(|limit| {
-            let quota = limit.as_limit().quota();
+            let quota = limit.quota();
             Window::new(&limit.name, quota.into(), limit.window_seconds.into()).ok()
         });
         Windows::new(windows.collect()).unwrap_or_default()

@@ -192,6 +192,22 @@ pub fn is_in(document: &Document, change: &Change) -> bool {
     }
 }
 
+/// Whether a document in which this change is, after it had been offered, has it from nobody else, or might as well: a secret
+/// of one's own is in it, or the key that was there is gone.
+pub const fn shows_itself(change: &Change) -> bool {
+    match change {
+        Change::Create(_) | Change::Rotate(_) | Change::Delete { .. } => true,
+        Change::Revoke { .. }
+        | Change::RevokeOwned { .. }
+        | Change::Reactivate { .. }
+        | Change::Update { .. }
+        | Change::RetireExpired { .. }
+        | Change::Migrate
+        | Change::Import(_)
+        | Change::Restore(_) => false,
+    }
+}
+
 fn create(document: &mut Document, key: &NewKey) -> Result<Applied, ChangeError> {
     if holders(document, &key.id).next().is_some() {
         return Err(ChangeError::IdTaken);

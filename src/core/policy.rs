@@ -3,11 +3,7 @@
 use std::ops::Deref;
 
 pub use super::terms::Environment;
-use super::{
-    network::Networks,
-    scope::Scope,
-    window::{Limit, MAX_LIMITS},
-};
+use super::{network::Networks, scope::Scope, window::Limit};
 
 /// The hourly limit of a key that has an owner and no limit of its own.
 pub const OWNED_LIMIT_PER_HOUR: u32 = 1000;
@@ -25,66 +21,13 @@ pub struct Terms {
     pub allowed_ips: Networks,
     pub scopes: Box<[Scope<'static>]>,
     /// The hourly one first, when there is one.
-    pub limits: Box<[KeyLimit]>,
-}
-
-/// A limit as a key keeps it.
-#[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct KeyLimit {
-    pub name: Box<str>,
-    pub max: u32,
-    pub burst: u32,
-    pub window_seconds: u32,
-}
-
-impl KeyLimit {
-    pub fn as_limit(&self) -> Limit<'_> {
-        Limit {
-            name: &self.name,
-            max: self.max,
-            burst: self.burst,
-            window_seconds: self.window_seconds,
-        }
-    }
+    pub limits: Box<[Limit]>,
 }
 
 impl Terms {
     pub fn rate_limit_per_hour(&self) -> Option<u32> {
         let hourly = self.limits.first().filter(|limit| *limit.name == *HOUR);
         hourly.map(|limit| limit.max)
-    }
-
-    /// All limits, for whoever counts. Costs no allocation.
-    pub fn limits(&self) -> Limits<'_> {
-        const NONE: Limit<'static> = Limit {
-            name: "",
-            max: 0,
-            burst: 0,
-            window_seconds: 0,
-        };
-        let mut all = [NONE; MAX_LIMITS];
-        for (place, limit) in all.iter_mut().zip(&self.limits) {
-            *place = limit.as_limit();
-        }
-        Limits {
-            all,
-            count: self.limits.len().min(all.len()),
-        }
-    }
-}
-
-/// The limits of one key, as a slice.
-#[derive(Clone, Copy, Debug)]
-pub struct Limits<'a> {
-    all: [Limit<'a>; MAX_LIMITS],
-    count: usize,
-}
-
-impl<'a> Deref for Limits<'a> {
-    type Target = [Limit<'a>];
-
-    fn deref(&self) -> &[Limit<'a>] {
-        &self.all[..self.count]
     }
 }
 

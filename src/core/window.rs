@@ -8,7 +8,7 @@
 //!
 //! Times are milliseconds of any clock. One that goes back takes no time back: the charges move with it.
 
-use std::collections::VecDeque;
+use std::{borrow::Cow, collections::VecDeque};
 
 use super::policy::MAX_NAMED_LIMITS;
 
@@ -22,26 +22,26 @@ pub const GRAINS: u32 = 64;
 pub const MAX_CHARGES: usize = GRAINS as usize + 2;
 
 /// How much may be charged in a stretch of time.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit<'a> {
-    pub name: &'a str,
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Limit {
+    pub name: Cow<'static, str>,
     pub max: u32,
     /// An allowance on top: a window holds `max + burst`, never more.
     pub burst: u32,
     pub window_seconds: u32,
 }
 
-impl Limit<'_> {
-    pub const fn quota(self) -> u32 {
+impl Limit {
+    pub const fn quota(&self) -> u32 {
         self.max.saturating_add(self.burst)
     }
 
-    pub fn length_ms(self) -> u64 {
+    pub fn length_ms(&self) -> u64 {
         u64::from(self.window_seconds) * 1000
     }
 
     /// Charges within one grain may be added up.
-    pub fn grain_ms(self) -> u64 {
+    pub fn grain_ms(&self) -> u64 {
         if self.quota() <= GRAINS {
             1
         } else {
@@ -111,19 +111,19 @@ impl Decision {
 }
 
 /// Charges every window or, if the cost does not fit into one of them, none. The windows are in the order of the limits.
-pub fn decide(limits: &[Limit<'_>], windows: &mut [impl AsMut<Window>], now_ms: u64, cost: u32) -> Decision {
+pub fn decide(limits: &[Limit], windows: &mut [impl AsMut<Window>], now_ms: u64, cost: u32) -> Decision {
     let mut allowed = true;
     for (limit, window) in limits.iter().zip(windows.iter_mut()) {
         let window = window.as_mut();
         window.advance(limit.length_ms(), now_ms);
-        allowed &= window.fits(*limit, cost);
+        allowed &= window.fits(limit, cost);
     }
     let standings = limits.iter().zip(windows).map(|(limit, window)| {
         let window = window.as_mut();
         if allowed {
-            window.charge(*limit, now_ms, cost);
+            window.charge(limit, now_ms, cost);
         }
-        window.standing(*limit, now_ms, if allowed { 0 } else { cost })
+        window.standing(limit, now_ms, if allowed { 0 } else { cost })
     });
     Decision::new(allowed, standings)
 }
@@ -186,11 +186,11 @@ impl Window {
         }
     }
 
-    fn fits(&self, limit: Limit<'_>, cost: u32) -> bool {
+    fn fits(&self, limit: &Limit, cost: u32) -> bool {
         self.charged + u64::from(cost) <= u64::from(limit.quota())
     }
 
-    fn charge(&mut self, limit: Limit<'_>, now_ms: u64, cost: u32) {
+    fn charge(&mut self, limit: &Limit, now_ms: u64, cost: u32) {
         let grain = limit.grain_ms();
         let full = self.charges.len() == MAX_CHARGES;
         self.charged += u64::from(cost);
@@ -215,7 +215,7 @@ impl Window {
     }
 
     /// `refused` is the cost that did not fit somewhere, or 0.
-    fn standing(&self, limit: Limit<'_>, now_ms: u64, refused: u32) -> Standing {
+    fn standing(&self, limit: &Limit, now_ms: u64, refused: u32) -> Standing {
         let left = u64::from(limit.quota()).saturating_sub(self.charged);
         let latest = self.charges.back().map_or(0, |latest| latest.at + limit.length_ms());
         Standing {
@@ -226,7 +226,7 @@ impl Window {
         }
     }
 
-    fn wait_ms(&self, limit: Limit<'_>, now_ms: u64, cost: u32) -> u64 {
+    fn wait_ms(&self, limit: &Limit, now_ms: u64, cost: u32) -> u64 {
         let mut charged = self.charged + u64::from(cost);
         let quota = u64::from(limit.quota());
         if charged <= quota {

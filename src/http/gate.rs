@@ -1,7 +1,7 @@
 //! How often a client may call each route below `/api/`: decided before anything of a call is looked at but its path.
 //! Verifies are not called by clients but by backends, and stay out of this.
 
-use std::net::IpAddr;
+use std::{borrow::Cow, net::IpAddr, slice};
 
 use hyper::{Request, body::Incoming};
 
@@ -23,7 +23,7 @@ use crate::{
 /// Of every route its limit, if it has one.
 pub struct Gate {
     limiter: Limiter,
-    limits: Vec<Limit<'static>>,
+    limits: Vec<Limit>,
 }
 
 /// A setting names a route that is not limited, or none at all.
@@ -58,15 +58,15 @@ impl Gate {
             return Ok(());
         }
         app.telemetry.metrics.http_limited();
-        let headers = LimitHeaders::of(&[*limit], &decision, app.clock.now().as_millis());
+        let headers = LimitHeaders::of(slice::from_ref(limit), &decision, app.clock.now().as_millis());
         Err(Reply::from(Refusal::TooManyCalls)
             .limits(Box::new(headers))
             .retry_after(Wait::from_millis(decision.wait_ms())))
     }
 
-    async fn charge(&self, limit: &Limit<'static>, client: IpAddr) -> Decision {
-        let (route, client) = (limit.name, holder(client));
-        self.limiter.check(&format!("{route} {client}"), &[*limit], 1).await
+    async fn charge(&self, limit: &Limit, client: IpAddr) -> Decision {
+        let called = format!("{} {}", limit.name, holder(client));
+        self.limiter.check(&called, slice::from_ref(limit), 1).await
     }
 }
 
@@ -88,9 +88,9 @@ fn rate(rates: &RateLimits, route: &str) -> Option<Rate> {
         .map_or(rates.usual, |one| one.rate)
 }
 
-const fn limit(route: &'static str, rate: Rate) -> Limit<'static> {
+const fn limit(route: &'static str, rate: Rate) -> Limit {
     Limit {
-        name: route,
+        name: Cow::Borrowed(route),
         max: rate.calls,
         burst: 0,
         window_seconds: rate.seconds,

@@ -42,18 +42,18 @@ pub struct LimitHeaders {
 }
 
 /// Charges a good key that has limits, where nobody has to be asked for that.
-pub fn charge_here(app: &App, key_id: &str, limits: &[Limit<'_>], cost: u32, now: Timestamp) -> Option<Charged> {
+pub fn charge_here(app: &App, key_id: &str, limits: &[Limit], cost: u32, now: Timestamp) -> Option<Charged> {
     let decision = app.limits.keys.check_here(key_id, limits, cost)?;
     Some(charged(app, limits, &decision, now))
 }
 
 /// The same, wherever the count is kept.
-pub async fn charge(app: &App, key_id: &str, limits: &[Limit<'_>], cost: u32) -> Charged {
+pub async fn charge(app: &App, key_id: &str, limits: &[Limit], cost: u32) -> Charged {
     let decision = app.limits.keys.check(key_id, limits, cost).await;
     charged(app, limits, &decision, app.clock.now())
 }
 
-fn charged(app: &App, limits: &[Limit<'_>], decision: &Decision, now: Timestamp) -> Charged {
+fn charged(app: &App, limits: &[Limit], decision: &Decision, now: Timestamp) -> Charged {
     if decision.allowed {
         app.telemetry.metrics.ratelimit_allowed();
     } else {
@@ -122,7 +122,7 @@ impl Charged {
 impl LimitHeaders {
     /// The three older headers know one window only: the one that matters most now. Their reset is a time in seconds
     /// since 1970; the reset of the newer ones is in seconds from now.
-    pub fn of(limits: &[Limit<'_>], decision: &Decision, wall_ms: i64) -> Self {
+    pub fn of(limits: &[Limit], decision: &Decision, wall_ms: i64) -> Self {
         let tightest = decision
             .standings()
             .get(decision.tightest())
@@ -140,13 +140,13 @@ impl LimitHeaders {
                 reset: value(room, |out| put_number(out, reset)),
                 policies: value(room, |out| {
                     for (number, limit) in limits.iter().enumerate() {
-                        put_item(out, number, limit.name, ";q=", limit.quota(), ";w=");
+                        put_item(out, number, &limit.name, ";q=", limit.quota(), ";w=");
                         put_number(out, limit.window_seconds);
                     }
                 }),
                 standings: value(room, |out| {
                     for (number, (limit, standing)) in limits.iter().zip(decision.standings()).enumerate() {
-                        put_item(out, number, limit.name, ";r=", standing.remaining, ";t=");
+                        put_item(out, number, &limit.name, ";r=", standing.remaining, ";t=");
                         put_number(out, standing.reset_ms.div_ceil(1000));
                     }
                 }),
@@ -196,16 +196,16 @@ mod tests {
     use crate::core::key::MAX_LIMIT_NAME_BYTES;
     use crate::core::window::{MAX_LIMITS, Standing, Window, decide};
 
-    fn limit(name: &str, max: u32, window_seconds: u32) -> Limit<'_> {
+    fn limit(name: &str, max: u32, window_seconds: u32) -> Limit {
         Limit {
-            name,
+            name: name.to_owned().into(),
             max,
             burst: 5,
             window_seconds,
         }
     }
 
-    fn told(limits: &[Limit<'_>], decision: &Decision) -> Vec<(String, String)> {
+    fn told(limits: &[Limit], decision: &Decision) -> Vec<(String, String)> {
         let mut headers = HeaderMap::new();
         LimitHeaders::of(limits, decision, 1_000_500).insert_into(&mut headers);
         let text = |value: &HeaderValue| value.to_str().unwrap().to_owned();
@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn the_longest_names_and_numbers_have_room() {
         let name = "n".repeat(MAX_LIMIT_NAME_BYTES);
-        let limits = [limit(&name, u32::MAX, u32::MAX); MAX_LIMITS];
+        let limits = [(); MAX_LIMITS].map(|()| limit(&name, u32::MAX, u32::MAX));
         let standing = Standing {
             quota: u32::MAX,
             remaining: u32::MAX,

@@ -6,6 +6,7 @@ pub mod authz;
 pub mod body;
 pub mod connection;
 pub mod cors;
+pub mod dashboard;
 pub mod deadlines;
 pub mod gate;
 pub mod health;
@@ -15,6 +16,7 @@ pub mod keys;
 pub mod limits;
 pub mod listen;
 pub mod local;
+pub mod metrics;
 pub mod openapi;
 pub mod patterns;
 pub mod proxies;
@@ -52,6 +54,7 @@ use crate::{
     usage::Usage,
 };
 use connection::Connection;
+use dashboard::Dashboard;
 use gate::Gate;
 use imported::Imported;
 use keys::{Management, route::Place};
@@ -85,6 +88,8 @@ pub struct App {
     pub slow_request: Duration,
     /// `None` where there are none: then their routes are unknown paths.
     pub accounts: Option<Accounts>,
+    /// `None` where it is switched off.
+    pub dashboard: Option<Dashboard>,
     /// Set once the service is to stop.
     pub draining: AtomicBool,
 }
@@ -143,6 +148,7 @@ async fn dispatch(connection: &Arc<Connection>, request: Request<Incoming>) -> R
     match form {
         Some(form) if request.method() == Method::POST => verify::answer(connection, request, form).await,
         Some(_) => refuse(connection, &request, Refusal::MethodNotAllowed { allow: "POST" }),
+        None if is_of_dashboard(connection, request.uri().path()) => call(connection, request).await,
         None => {
             let watch = Watch::begin(connection, &request);
             let response = if is_of_accounts(connection, request.uri().path()) {
@@ -184,7 +190,7 @@ async fn call(connection: &Connection, request: Request<Incoming>) -> Response<F
     let watch = Watch::begin(connection, &request);
     let gate = &connection.worker.app.gate;
     let path = request.uri().path();
-    let reads_body = Place::of(path).is_some() || is_of_accounts(connection, path);
+    let reads_body = Place::of(path).is_some() || is_of_accounts(connection, path) || is_of_dashboard(connection, path);
     let response = match gate.admit(connection, &request, watch.route).await {
         Err(too_often) => {
             expect_no_body(connection, &request);
@@ -200,7 +206,11 @@ fn is_of_accounts(connection: &Connection, path: &str) -> bool {
     connection.worker.app.accounts.is_some() && accounts::route::Place::of(path).is_some()
 }
 
-/// The calls of key management and of accounts have bodies, which arrive before they are routed.
+fn is_of_dashboard(connection: &Connection, path: &str) -> bool {
+    connection.worker.app.dashboard.is_some() && dashboard::route::Place::of(path).is_some()
+}
+
+/// The calls of key management, of accounts and of the dashboard have bodies, which arrive before they are routed.
 async fn read_and_pass_on(
     connection: &Connection,
     request: Request<Incoming>,

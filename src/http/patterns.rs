@@ -1,28 +1,29 @@
 //! Routes as the documentation writes them: for limits, which are by route, and for the log, which shows no sent path.
 
-use super::{accounts, keys::route::Place};
+use super::{accounts, dashboard, keys::route::Place};
 
 /// Every path below `/api/` that is no route.
 pub const ELSEWHERE_IN_API: &str = "/api/*";
 const ELSEWHERE: &str = "*";
 
-const ACCOUNTS: [&str; 9] = [
-    "/api/register",
-    "/api/login",
-    "/api/refresh",
-    "/api/logout",
-    "/api/profile",
-    "/api/password",
-    "/api/delete",
-    "/api/sessions",
-    "/api/sessions/{id}",
+const OTHERS: [&str; 7] = [
+    "/health",
+    "/ready",
+    "/refresh",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/redoc",
 ];
-
-const OTHERS: [&str; 6] = ["/health", "/ready", "/refresh", "/openapi.json", "/docs", "/redoc"];
 
 /// All routes that one client may call so often only.
 pub fn limited() -> impl Iterator<Item = &'static str> {
-    ACCOUNTS.into_iter().chain(Place::PATTERNS).chain([ELSEWHERE_IN_API])
+    let of_accounts = accounts::route::Place::each().map(|place| place.pattern());
+    let of_accounts = of_accounts.into_iter().filter(|route| route.starts_with("/api/"));
+    of_accounts
+        .chain(Place::PATTERNS)
+        .chain(dashboard::route::Place::PATTERNS)
+        .chain([ELSEWHERE_IN_API])
 }
 
 /// The route of a path. Verifies and auth requests have words of their own.
@@ -32,6 +33,8 @@ pub fn of(path: &str) -> &'static str {
         if let Some(place) = Place::of(path) {
             place.pattern()
         } else if let Some(place) = accounts::route::Place::of(path) {
+            place.pattern()
+        } else if let Some(place) = dashboard::route::Place::of(path) {
             place.pattern()
         } else if path.starts_with("/api/") {
             ELSEWHERE_IN_API
@@ -64,7 +67,7 @@ mod tests {
     }
 
     #[test]
-    fn every_route_below_api_is_limited_once() {
+    fn every_route_that_is_limited_is_so_once() {
         let all: Vec<_> = limited().collect();
         let once: std::collections::BTreeSet<_> = all.iter().collect();
         assert_eq!(all.len(), once.len());

@@ -31,14 +31,14 @@ const LOOKED_AT: usize = 16;
 pub struct Local {
     shards: Box<[Mutex<Shard>]>,
     shard_windows: usize,
-    /// Two seeds nobody knows, so that no two keys can be made to count as one.
-    seeds: [RandomState; 2],
+    /// Nobody knows its seed, so that no two keys can be made to count as one.
+    seed: RandomState,
     origin: Instant,
     metrics: Arc<Metrics>,
 }
 
-/// A key, by two hashes of its id.
-type Name = [u64; 2];
+/// A key, by the hash of its id. Two of all that are remembered share one by chance once in two thousand million times.
+type Name = u64;
 
 #[derive(Default)]
 struct Shard {
@@ -73,7 +73,7 @@ impl Local {
         Self {
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             shard_windows: windows / SHARDS,
-            seeds: [RandomState::new(), RandomState::new()],
+            seed: RandomState::new(),
             origin: Instant::now(),
             metrics,
         }
@@ -84,8 +84,8 @@ impl Local {
         u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub fn charge(&self, key_id: &str, limits: &[Limit<'_>], cost: u32, now_ms: u64) -> Decision {
-        let name = self.name(key_id);
+    pub fn charge(&self, key_id: &str, limits: &[Limit], cost: u32, now_ms: u64) -> Decision {
+        let name = self.seed.hash_one(key_id);
         let mut shard = self.shard(name);
         let (number, forgotten) = shard.find_or_add(name, limits, self.shard_windows, now_ms);
         let windows = shard.windows_of(number, limits);
@@ -98,8 +98,8 @@ impl Local {
     }
 
     /// Takes back what was charged at that time, because somebody else has refused it.
-    pub fn refund(&self, key_id: &str, limits: &[Limit<'_>], cost: u32, at_ms: u64) {
-        let name = self.name(key_id);
+    pub fn refund(&self, key_id: &str, limits: &[Limit], cost: u32, at_ms: u64) {
+        let name = self.seed.hash_one(key_id);
         let mut shard = self.shard(name);
         if let Some(number) = shard.find(name) {
             for measured in shard.windows_of(number, limits) {
@@ -108,13 +108,9 @@ impl Local {
         }
     }
 
-    fn name(&self, key_id: &str) -> Name {
-        let [first, second] = &self.seeds;
-        [first.hash_one(key_id), second.hash_one(key_id)]
-    }
-
-    fn shard(&self, [_, second]: Name) -> MutexGuard<'_, Shard> {
-        let number = usize::try_from(second % SHARDS as u64).expect("there are few shards");
+    /// By bits of the name that the shard's own table does not look at first.
+    fn shard(&self, name: Name) -> MutexGuard<'_, Shard> {
+        let number = usize::try_from((name >> 32) % SHARDS as u64).expect("there are few shards");
         // Nothing in here can be left half done by a panic.
         self.shards[number].lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -123,11 +119,11 @@ impl Local {
 impl Shard {
     fn find(&self, name: Name) -> Option<usize> {
         let same = |&number: &u32| self.tracked[number as usize].name == name;
-        self.by_name.find(name[0], same).map(|&number| number as usize)
+        self.by_name.find(name, same).map(|&number| number as usize)
     }
 
     /// The key's number, and how many others had to be forgotten although they were in use.
-    fn find_or_add(&mut self, name: Name, limits: &[Limit<'_>], most: usize, now_ms: u64) -> (usize, u64) {
+    fn find_or_add(&mut self, name: Name, limits: &[Limit], most: usize, now_ms: u64) -> (usize, u64) {
         if let Some(number) = self.find(name) {
             return (number, 0);
         }
@@ -142,13 +138,13 @@ impl Shard {
             name,
             windows: Vec::new(),
         });
-        by_name.insert_unique(name[0], short(number), |&number| tracked[number as usize].name[0]);
+        by_name.insert_unique(name, short(number), |&number| tracked[number as usize].name);
         (number, forgotten)
     }
 
     /// The key's windows in the order of its limits. They are found again by their length, so that a limit can be given
     /// another name or another maximum without being forgotten.
-    fn windows_of(&mut self, number: usize, limits: &[Limit<'_>]) -> &mut [Measured] {
+    fn windows_of(&mut self, number: usize, limits: &[Limit]) -> &mut [Measured] {
         let windows = &mut self.tracked[number].windows;
         let fitting = windows.len() == limits.len()
             && windows
@@ -210,13 +206,13 @@ impl Shard {
         } = self;
         let gone = tracked.swap_remove(number);
         *windows -= gone.windows.len();
-        if let Ok(entry) = by_name.find_entry(gone.name[0], |&n| n as usize == number) {
+        if let Ok(entry) = by_name.find_entry(gone.name, |&n| n as usize == number) {
             entry.remove();
         }
         // The last one has moved into its place.
         let last = tracked.len();
         if let Some(moved) = tracked.get(number)
-            && let Some(entry) = by_name.find_mut(moved.name[0], |&n| n as usize == last)
+            && let Some(entry) = by_name.find_mut(moved.name, |&n| n as usize == last)
         {
             *entry = short(number);
         }
@@ -255,10 +251,12 @@ impl Measured {
 
 #[cfg(test)]
 mod tests {
+    use std::{borrow::Cow, slice};
+
     use super::*;
 
-    const HOUR: Limit<'static> = Limit {
-        name: "hour",
+    const HOUR: Limit = Limit {
+        name: Cow::Borrowed("hour"),
         max: 3,
         burst: 0,
         window_seconds: 3600,
@@ -303,7 +301,7 @@ mod tests {
         };
         assert!(local.charge("key_1", &[HOUR], 2, 0).allowed);
         let renamed = Limit {
-            name: "other",
+            name: Cow::Borrowed("other"),
             max: 4,
             ..HOUR
         };
@@ -349,7 +347,7 @@ mod tests {
         let limit = Limit { max: 1000, ..HOUR };
         let charge = || {
             (0..1000)
-                .filter(|_| local.charge("key_1", &[limit], 1, 5).allowed)
+                .filter(|_| local.charge("key_1", slice::from_ref(&limit), 1, 5).allowed)
                 .count()
         };
         let passed: usize = std::thread::scope(|scope| {

@@ -52,7 +52,7 @@ impl Limiter {
     }
 
     /// As `check`, where nobody has to be asked; `None` where the count of all instances decides.
-    pub fn check_here(&self, key_id: &str, limits: &[Limit<'_>], cost: u32) -> Option<Decision> {
+    pub fn check_here(&self, key_id: &str, limits: &[Limit], cost: u32) -> Option<Decision> {
         match self {
             Self::Local(local) => Some(local.charge(key_id, limits, cost, local.now_ms())),
             Self::Shared { .. } => None,
@@ -60,24 +60,37 @@ impl Limiter {
     }
 
     /// Charges all of the key's limits or none. Waits for Redis only, and for that at most its budget.
-    pub async fn check(&self, key_id: &str, limits: &[Limit<'_>], cost: u32) -> Decision {
+    pub async fn check(&self, key_id: &str, limits: &[Limit], cost: u32) -> Decision {
         match self {
             Self::Local(local) => local.charge(key_id, limits, cost, local.now_ms()),
             Self::Shared { local, redis } => {
-                let now_ms = local.now_ms();
-                let here = local.charge(key_id, limits, cost, now_ms);
-                if !here.allowed {
-                    return here;
-                }
                 // Apart, so that the caller's future does not carry the room for it when nobody asks Redis.
-                let Some(everywhere) = Box::pin(redis.charge(key_id, limits, cost)).await else {
-                    return here;
-                };
-                if !everywhere.allowed {
-                    local.refund(key_id, limits, cost, now_ms);
-                }
-                everywhere
+                let ask = || Box::pin(redis.charge(key_id, limits, cost));
+                together(local, key_id, limits, cost, local.now_ms(), ask).await
             }
         }
     }
+}
+
+/// Charges here, and where that is allowed, everywhere: what is refused there is taken back here. `ask` tells nothing where
+/// the count of all instances cannot be had in time.
+pub async fn together<Asked: Future<Output = Option<Decision>>>(
+    local: &Local,
+    key_id: &str,
+    limits: &[Limit],
+    cost: u32,
+    now_ms: u64,
+    ask: impl FnOnce() -> Asked,
+) -> Decision {
+    let here = local.charge(key_id, limits, cost, now_ms);
+    if !here.allowed {
+        return here;
+    }
+    let Some(everywhere) = ask().await else {
+        return here;
+    };
+    if !everywhere.allowed {
+        local.refund(key_id, limits, cost, now_ms);
+    }
+    everywhere
 }

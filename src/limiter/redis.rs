@@ -4,6 +4,7 @@
 //! and closes the circuit once the script has answered within the budget again.
 
 use std::{
+    borrow::Cow,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -42,8 +43,8 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 const STEADY: Duration = Duration::from_secs(10);
 
 /// What the connecting task charges to see whether the script runs; no key has an empty id.
-const PROBE: Limit<'static> = Limit {
-    name: "probe",
+const PROBE: Limit = Limit {
+    name: Cow::Borrowed("probe"),
     max: u32::MAX,
     burst: 0,
     window_seconds: 1,
@@ -93,18 +94,12 @@ impl Redis {
     }
 
     /// Nothing when Redis is not asked or did not answer in time.
-    pub async fn charge(&self, key_id: &str, limits: &[Limit<'_>], cost: u32) -> Option<Decision> {
+    pub async fn charge(&self, key_id: &str, limits: &[Limit], cost: u32) -> Option<Decision> {
         self.charge_at(key_id, limits, cost, None).await
     }
 
     /// By Redis' own clock, or as if it were that time.
-    pub async fn charge_at(
-        &self,
-        key_id: &str,
-        limits: &[Limit<'_>],
-        cost: u32,
-        now_ms: Option<u64>,
-    ) -> Option<Decision> {
+    pub async fn charge_at(&self, key_id: &str, limits: &[Limit], cost: u32, now_ms: Option<u64>) -> Option<Decision> {
         let mut link = self.circuit.link.borrow().clone()?;
         let asked = self
             .circuit
@@ -119,7 +114,7 @@ impl Circuit {
         &self,
         connection: &mut MultiplexedConnection,
         key_id: &str,
-        limits: &[Limit<'_>],
+        limits: &[Limit],
         cost: u32,
         now_ms: Option<u64>,
     ) -> Result<Decision, Trouble> {
@@ -176,7 +171,7 @@ impl Circuit {
 }
 
 /// For every window three numbers behind the first.
-fn decision(limits: &[Limit<'_>], answer: &[u64]) -> Option<Decision> {
+fn decision(limits: &[Limit], answer: &[u64]) -> Option<Decision> {
     let (charged, standings) = answer.split_first()?;
     let (standings, rest) = standings.as_chunks::<3>();
     if standings.len() != limits.len() || !rest.is_empty() {

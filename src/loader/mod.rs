@@ -96,6 +96,8 @@ impl LoadError {
 pub struct LoaderOptions {
     pub poll_interval: Duration,
     pub strict_generation: bool,
+    /// Between 0 and 1, by which waits are spread.
+    pub chance: fn() -> f64,
 }
 
 /// Asks for a refresh and waits for a load that began after it asked.
@@ -220,7 +222,7 @@ pub fn loader(
     let (ask, requests) = mpsc::channel(WAITING_REFRESHES);
     let (publish, current) = watch::channel(None);
     let stop = Arc::new(Notify::new());
-    let pace = Pace::new(options.poll_interval);
+    let pace = Pace::new(options.poll_interval, options.chance);
     let work = Work::new(store.into(), envelope, snapshot, options, clock, telemetry, publish);
     let reader = Reader {
         current,

@@ -1,6 +1,6 @@
 //! When to ask the store again.
 
-use std::{hash::BuildHasher, time::Duration};
+use std::time::Duration;
 
 use super::LoadError;
 
@@ -15,13 +15,16 @@ const LONGEST: Duration = Duration::from_secs(30);
 pub(super) struct Pace {
     poll_interval: Duration,
     failures: u32,
+    /// Spreads instances.
+    chance: fn() -> f64,
 }
 
 impl Pace {
-    pub(super) fn new(poll_interval: Duration) -> Self {
+    pub(super) fn new(poll_interval: Duration, chance: fn() -> f64) -> Self {
         Self {
             poll_interval,
             failures: 0,
+            chance,
         }
     }
 
@@ -34,7 +37,7 @@ impl Pace {
         let wait = self.wait(outcome, loaded);
         // At boot only shorter, so that the bound above holds.
         let (least, most) = if loaded { (0.9, 1.1) } else { (0.8, 1.0) };
-        wait.mul_f64(least + (most - least) * random_fraction())
+        wait.mul_f64(least + (most - least) * (self.chance)())
     }
 
     fn wait(&mut self, outcome: Result<(), LoadError>, loaded: bool) -> Duration {
@@ -57,12 +60,6 @@ fn doubled(first: Duration, times: u32) -> Duration {
     first.saturating_mul(2_u32.saturating_pow(times))
 }
 
-/// Between 0 and 1. The standard library seeds each hasher anew, which is random enough to spread instances.
-fn random_fraction() -> f64 {
-    let random = std::hash::RandomState::new().hash_one(0_u8);
-    f64::from(u32::try_from(random >> 32).unwrap_or(u32::MAX)) / f64::from(u32::MAX)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -72,7 +69,7 @@ mod tests {
     const DOWN: Result<(), LoadError> = Err(LoadError::Store(StoreError::Unreachable));
 
     fn waits(outcome: Result<(), LoadError>, loaded: bool) -> [u128; 6] {
-        let mut pace = Pace::new(POLL);
+        let mut pace = Pace::new(POLL, rand::random);
         [(); 6].map(|()| pace.wait(outcome, loaded).as_millis())
     }
 
@@ -92,7 +89,7 @@ mod tests {
     fn a_success_or_a_refresh_ends_the_backing_off() {
         type End = fn(&mut Pace);
         let succeed: End = |pace| assert_eq!(pace.wait(Ok(()), true), POLL);
-        let mut pace = Pace::new(POLL);
+        let mut pace = Pace::new(POLL, rand::random);
         for end in [Pace::reset, succeed] {
             pace.wait(DOWN, true);
             pace.wait(DOWN, true);
@@ -103,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_poll_interval_longer_than_the_longest_wait_stays_the_longest_wait() {
-        let mut pace = Pace::new(Duration::from_hours(1));
+        let mut pace = Pace::new(Duration::from_hours(1), rand::random);
         for _ in 0..100 {
             assert_eq!(pace.wait(DOWN, true), Duration::from_hours(1));
         }
@@ -111,7 +108,7 @@ mod tests {
 
     #[test]
     fn waits_are_spread_but_never_past_their_bounds() {
-        let mut pace = Pace::new(POLL);
+        let mut pace = Pace::new(POLL, rand::random);
         let mut seen = std::collections::HashSet::new();
         for _ in 0..200 {
             let wait = pace.until_next(Ok(()), true);

@@ -52,6 +52,7 @@ impl Place {
             options: LoaderOptions {
                 poll_interval: NO_POLLS,
                 strict_generation: false,
+                chance: rand::random,
             },
         }
     }

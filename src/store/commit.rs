@@ -69,7 +69,7 @@ impl CommitError {
 }
 
 /// How often and how long a commit tries.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Patience {
     /// Writes that another writer was faster than.
     pub conflicts: u32,
@@ -77,6 +77,8 @@ pub struct Patience {
     pub failures: u32,
     /// From the first such write until its outcome must be known.
     pub settle_within: Duration,
+    /// Between 0 and 1, by which the pauses between tries are spread.
+    pub chance: fn() -> f64,
 }
 
 impl Default for Patience {
@@ -85,6 +87,7 @@ impl Default for Patience {
             conflicts: 20,
             failures: 5,
             settle_within: Duration::from_secs(20),
+            chance: rand::random,
         }
     }
 }
@@ -158,6 +161,8 @@ struct Commit<'a> {
     check: Check<'a>,
     /// The same in every attempt: it marks this change, whichever of its writes got through.
     write_id: String,
+    /// What the change did to the document that was offered to the store last.
+    offered: Option<Applied>,
     lost: Option<Lost>,
     /// There was an object, so its absence would be a fault and not an empty document.
     seen: bool,
@@ -165,7 +170,6 @@ struct Commit<'a> {
 
 /// A write whose outcome is open.
 struct Lost {
-    applied: Applied,
     error: StoreError,
     since: Instant,
     times: u32,
@@ -197,6 +201,7 @@ impl<'a> Commit<'a> {
             patience,
             check,
             write_id: new_write_id(),
+            offered: None,
             lost: None,
             seen: false,
         }
@@ -208,7 +213,7 @@ impl Commit<'_> {
         let mut conflicts = 0;
         loop {
             let current = self.current().await?;
-            if let Some(made) = self.made_by_lost_write(&current.document) {
+            if let Some(made) = self.made_before(&current.document) {
                 return Ok(made);
             }
             if conflicts >= self.patience.conflicts || self.is_out_of_patience() {
@@ -252,11 +257,14 @@ impl Commit<'_> {
         })
     }
 
-    /// The result, if the document shows that a write with an open outcome happened. Others may have written since.
-    fn made_by_lost_write(&self, document: &Document) -> Option<Committed> {
-        let lost = self.lost.as_ref()?;
-        let made = document.write_id() == Some(&self.write_id) || change::is_in(document, self.change);
-        made.then(|| committed(lost.applied.clone(), document))
+    /// The result, if the document shows that a write of ours has happened. Others may have written since. The store's word
+    /// that it has not is no proof: something on the way may have sent the write twice, and passed on the second answer.
+    fn made_before(&self, document: &Document) -> Option<Committed> {
+        let offered = self.offered.as_ref()?;
+        let is_told_by_the_change = self.lost.is_some() || change::shows_itself(self.change);
+        let made = document.write_id() == Some(&self.write_id)
+            || is_told_by_the_change && change::is_in(document, self.change);
+        made.then(|| committed(offered.clone(), document))
     }
 
     async fn write(&mut self, current: Current) -> Result<Outcome, CommitError> {
@@ -280,12 +288,14 @@ impl Commit<'_> {
         let json = document.to_json();
         drop(document);
         let object = Bytes::from(self.envelope.seal(json));
+        self.offered = Some(committed.applied.clone());
         match self.store.write_if_unchanged(object, &expect).await {
             Ok(Written::Done(_)) => Ok(Outcome::Made(committed)),
             Ok(Written::Conflict) => Ok(Outcome::Conflict),
-            Err(error) if is_refusal(error) => Err(error.into()),
+            // A refusal says nothing of an earlier write that may still be on its way.
+            Err(error) if is_refusal(error) && self.lost.is_none() => Err(error.into()),
             Err(error) => {
-                self.remember_lost(committed.applied, error);
+                self.remember_lost(error);
                 Ok(Outcome::Open)
             }
         }
@@ -301,13 +311,12 @@ impl Commit<'_> {
         changes_nothing && (may_stay_as_it_is || !matches!(self.change, Change::Migrate))
     }
 
-    fn remember_lost(&mut self, applied: Applied, error: StoreError) {
+    fn remember_lost(&mut self, error: StoreError) {
         let (since, times) = self
             .lost
             .as_ref()
             .map_or((Instant::now(), 0), |lost| (lost.since, lost.times));
         self.lost = Some(Lost {
-            applied,
             error,
             since,
             times: times + 1,
@@ -337,8 +346,7 @@ impl Commit<'_> {
             Some(lost) => 100 << lost.times.min(4),
             None => (5 << conflicts.min(7)).min(500),
         };
-        let chosen_ms = rand::rng().random_range(1..=longest_ms);
-        sleep(Duration::from_millis(chosen_ms)).await;
+        sleep(Duration::from_millis(longest_ms).mul_f64((self.patience.chance)())).await;
     }
 }
 

@@ -262,6 +262,14 @@ impl S3Store {
     }
 
     async fn put(&self, bytes: Bytes, expect: &Expect) -> Result<Written, StoreError> {
+        match self.offer(bytes.clone(), expect).await? {
+            Some(written) => Ok(written),
+            None => self.read_back(&bytes).await,
+        }
+    }
+
+    /// Nothing when whoever answered did not say what is stored now.
+    async fn offer(&self, bytes: Bytes, expect: &Expect) -> Result<Option<Written>, StoreError> {
         let (absent, version) = match expect {
             Expect::Absent => (Some("*".to_owned()), None),
             Expect::Version(version) => (None, Some(version.0.clone())),
@@ -271,15 +279,12 @@ impl S3Store {
             .set_if_none_match(absent)
             .set_if_match(version)
             .content_type(content_type(&bytes))
-            .body(ByteStream::from(bytes.clone()));
+            .body(ByteStream::from(bytes));
         // The SDK's read timeout would include the upload.
         let unhurried = Config::builder().timeout_config(timeouts(&self.limits).disable_read_timeout().build());
         match request.customize().config_override(unhurried).send().await {
-            Ok(output) => match output.e_tag {
-                Some(etag) => Ok(Written::Done(Version(etag))),
-                None => self.read_back(&bytes).await,
-            },
-            Err(error) if is_conflict(&error, expect) => Ok(Written::Conflict),
+            Ok(output) => Ok(output.e_tag.map(|etag| Written::Done(Version(etag)))),
+            Err(error) if is_conflict(&error, expect) => Ok(Some(Written::Conflict)),
             Err(error) => Err(failure(&error)),
         }
     }
@@ -297,10 +302,15 @@ impl S3Store {
         Ok(self.refuses(stored.clone(), &Expect::Absent).await? && self.refuses(stored.clone(), &impossible()).await?)
     }
 
+    /// What is offered is stored already, so that reading it back would prove nothing: an answer without an `ETag`, such as a
+    /// page of something in between, is none.
     async fn refuses(&self, bytes: Bytes, expect: &Expect) -> Result<bool, StoreError> {
-        match self.write_if_unchanged(bytes, expect).await? {
-            Written::Conflict => Ok(true),
-            Written::Done(_) => Ok(false),
+        let allowed = self.upload_limit(bytes.len());
+        let answer = timeout(allowed, self.offer(bytes, expect)).await;
+        match answer.unwrap_or(Err(StoreError::Timeout))? {
+            Some(Written::Conflict) => Ok(true),
+            Some(Written::Done(_)) => Ok(false),
+            None => Err(StoreError::Failed),
         }
     }
 

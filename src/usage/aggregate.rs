@@ -3,11 +3,11 @@
 use std::{
     borrow::Cow,
     collections::{HashMap, HashSet},
-    hash::{BuildHasher, RandomState},
+    hash::BuildHasher,
     mem,
 };
 
-use hashbrown::HashTable;
+use hashbrown::{DefaultHashBuilder, HashTable};
 
 use super::queue::Seen;
 use crate::core::id;
@@ -55,7 +55,7 @@ pub struct Row {
 pub struct Pending {
     rows: HashTable<Row>,
     endpoints: Endpoints,
-    random: RandomState,
+    random: DefaultHashBuilder,
     /// Rows that may be held beside those that are being written.
     room: usize,
 }
@@ -65,7 +65,7 @@ impl Default for Pending {
         Self {
             rows: HashTable::new(),
             endpoints: Endpoints::default(),
-            random: RandomState::new(),
+            random: DefaultHashBuilder::default(),
             room: MAX_ROWS,
         }
     }
@@ -139,7 +139,7 @@ impl Row {
         (&self.key_id, self.hour, &self.endpoint, self.class)
     }
 
-    fn hash(&self, random: &RandomState) -> u64 {
+    fn hash(&self, random: &DefaultHashBuilder) -> u64 {
         random.hash_one(self.name())
     }
 
@@ -162,7 +162,7 @@ struct Endpoints {
 }
 
 impl Endpoints {
-    fn admit(&mut self, random: &RandomState, key_id: &str, hour: i64, endpoint: &str) -> bool {
+    fn admit(&mut self, random: &DefaultHashBuilder, key_id: &str, hour: i64, endpoint: &str) -> bool {
         if ROUTES.contains(&endpoint) {
             return true;
         }

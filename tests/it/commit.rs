@@ -64,6 +64,7 @@ fn hasty() -> Patience {
         conflicts: 3,
         failures: 3,
         settle_within: Duration::from_millis(300),
+        chance: rand::random,
     }
 }
 

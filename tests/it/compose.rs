@@ -9,7 +9,7 @@ use std::{
 use heare_auth::config::{Config, SETTINGS};
 use serde_json::Value;
 
-use crate::support::{service::Settings, tool};
+use crate::support::{python::yaml, service::Settings};
 
 /// Each with its file of settings.
 const FILES: [(&str, &str); 2] = [("compose.yml", ".db.env"), ("compose.prod.yml", ".prod.env")];
@@ -25,23 +25,8 @@ fn read(path: &str) -> String {
     std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-fn compose(path: &str) -> Value {
-    let script = "import json, sys, yaml\njson.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)";
-    let output = Command::new(tool("venv/bin/python"))
-        .args(["-c", script])
-        .arg(root().join(path))
-        .output()
-        .expect("python runs");
-    assert!(
-        output.status.success(),
-        "{path}: {}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    serde_json::from_slice(&output.stdout).expect("JSON")
-}
-
 fn services(path: &str) -> serde_json::Map<String, Value> {
-    compose(path)["services"].as_object().expect("services").clone()
+    yaml(path)["services"].as_object().expect("services").clone()
 }
 
 /// The names and values of an example of a file of settings.
@@ -166,7 +151,7 @@ fn each_service_that_is_waited_for_can_be_healthy_and_each_file_is_there() {
             for volume in texts(&service["volumes"]) {
                 let source = volume.split(':').next().unwrap_or_default();
                 let Some(path) = source.strip_prefix("./") else {
-                    assert!(compose(file)["volumes"].get(source).is_some(), "{file}: {volume}");
+                    assert!(yaml(file)["volumes"].get(source).is_some(), "{file}: {volume}");
                     continue;
                 };
                 let is_made_by_hand = path.contains("ssl/");

@@ -500,9 +500,9 @@ fn this_process_and_redis_count_alike() {
     });
 }
 
-fn limit(name: &str, max: u32, window_seconds: u32) -> Limit<'_> {
+fn limit(name: &str, max: u32, window_seconds: u32) -> Limit {
     Limit {
-        name,
+        name: name.to_owned().into(),
         max,
         burst: 1,
         window_seconds,

@@ -46,6 +46,7 @@ impl Behind {
             LoaderOptions {
                 poll_interval: Duration::from_hours(1),
                 strict_generation: false,
+                chance: rand::random,
             },
             Arc::default(),
             Telemetry {

@@ -13,6 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("envelope", &["clock", "core"]),
     ("durable", &["clock"]),
     ("courtesy", &[]),
+    ("seal", &[]),
     (
         "store",
         &["core", "clock", "config", "courtesy", "durable", "envelope", "store"],
@@ -54,6 +55,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "database",
             "durable",
             "redis_link",
+            "seal",
             "telemetry",
         ],
     ),
@@ -74,6 +76,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "http",
             "limiter",
             "loader",
+            "seal",
             "telemetry",
             "usage",
         ],
@@ -337,7 +340,13 @@ fn every_promise_of_the_service_has_rows() {
 fn is_test(path: &str) -> bool {
     let (module, name) = path.rsplit_once("::").expect("a path has a module");
     let module = module.replace("::", "/");
-    let places = ["tests/it/{}.rs", "src/{}.rs", "src/{}/tests.rs", "src/{}/mod.rs"];
+    let places = [
+        "tests/it/{}.rs",
+        "tests/proof/{}.rs",
+        "src/{}.rs",
+        "src/{}/tests.rs",
+        "src/{}/mod.rs",
+    ];
     places.iter().any(|place| {
         let source = std::fs::read_to_string(root().join(place.replace("{}", &module))).unwrap_or_default();
         source.contains(&format!("fn {name}("))

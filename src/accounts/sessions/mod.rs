@@ -186,6 +186,14 @@ impl Sessions {
         }
     }
 
+    /// The session with this id.
+    pub async fn by_id(&self, id: &SessionId, now: Timestamp) -> Result<Option<Session>, Unavailable> {
+        match self {
+            Self::Sql(sessions) => sessions.by_id(id, now).await,
+            Self::Redis(sessions) => sessions.by_id(id, now).await,
+        }
+    }
+
     /// The session whose newest refresh token this is. Changes nothing.
     pub async fn by_refresh(&self, refresh: &Digest, now: Timestamp) -> Result<Option<Session>, Unavailable> {
         match self {

@@ -63,11 +63,15 @@ impl RedisSessions {
     }
 
     pub(super) async fn by_jti(&self, jti: &Digest, now: Timestamp) -> Result<Option<Session>, Unavailable> {
-        self.find("access", jti, now).await
+        self.find("access", &jti.to_string(), now).await
+    }
+
+    pub(super) async fn by_id(&self, id: &SessionId, now: Timestamp) -> Result<Option<Session>, Unavailable> {
+        self.find("id", id.as_str(), now).await
     }
 
     pub(super) async fn by_refresh(&self, refresh: &Digest, now: Timestamp) -> Result<Option<Session>, Unavailable> {
-        self.find("refresh", refresh, now).await
+        self.find("refresh", &refresh.to_string(), now).await
     }
 
     pub(super) async fn rotate(
@@ -113,9 +117,9 @@ impl RedisSessions {
         Ok(told.into_iter().filter_map(session).collect())
     }
 
-    async fn find(&self, by: &str, digest: &Digest, now: Timestamp) -> Result<Option<Session>, Unavailable> {
+    async fn find(&self, by: &str, name: &str, now: Timestamp) -> Result<Option<Session>, Unavailable> {
         let mut call = self.find.prepare_invoke();
-        call.arg(by).arg(digest.to_string()).arg(now.as_millis());
+        call.arg(by).arg(name).arg(now.as_millis());
         let told: Option<Told> = self.link.run(&call).await?;
         Ok(told.and_then(session))
     }

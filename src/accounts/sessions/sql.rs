@@ -47,6 +47,11 @@ impl SqlSessions {
         Ok(self.fetch(sql, &[jti.into(), now.into()]).await?.pop())
     }
 
+    pub(super) async fn by_id(&self, id: &SessionId, now: Timestamp) -> Result<Option<Session>, Unavailable> {
+        let sql = select_session!("FROM sessions s WHERE s.id = $1 AND s.expires_at > $2");
+        Ok(self.fetch(sql, &[id.as_str().into(), now.into()]).await?.pop())
+    }
+
     pub(super) async fn by_refresh(&self, refresh: &Digest, now: Timestamp) -> Result<Option<Session>, Unavailable> {
         let sql = select_session!(
             "FROM session_refreshes r JOIN sessions s ON s.id = r.session_id AND s.rotation = r.rotation"

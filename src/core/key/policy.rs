@@ -9,10 +9,11 @@ use super::{Defect, Imported, present, stored_digest};
 use crate::core::{
     json::Json,
     network::Networks,
-    policy::{Environment, HOUR, KeyLimit, MAX_NAMED_LIMITS, OWNED_LIMIT_PER_HOUR, Terms},
+    policy::{Environment, HOUR, MAX_NAMED_LIMITS, OWNED_LIMIT_PER_HOUR, Terms},
     scope::{MAX_SCOPES, Scope},
     secret::Digest,
     time::Timestamp,
+    window::Limit,
 };
 
 /// The highest `rate_limit_per_hour`, and the highest `burst`.
@@ -159,11 +160,11 @@ impl<'a> PolicyMembers<'a> {
         scopes.collect::<Result<_, _>>().map_err(|_| Defect::BadScopes)
     }
 
-    fn limits(&self, owned: bool) -> Option<Box<[KeyLimit]>> {
+    fn limits(&self, owned: bool) -> Option<Box<[Limit]>> {
         let per_hour = number(self.rate_limit_per_hour, 1, MAX_RATE_PER_HOUR).ok()?;
         let burst = number(self.burst, 0, MAX_RATE_PER_HOUR).ok()?.unwrap_or_default();
-        let hourly = per_hour.or(owned.then_some(OWNED_LIMIT_PER_HOUR)).map(|max| KeyLimit {
-            name: HOUR.into(),
+        let hourly = per_hour.or(owned.then_some(OWNED_LIMIT_PER_HOUR)).map(|max| Limit {
+            name: Cow::Borrowed(HOUR),
             max,
             burst,
             window_seconds: SECONDS_PER_HOUR,
@@ -172,7 +173,7 @@ impl<'a> PolicyMembers<'a> {
         if named.len() > MAX_NAMED_LIMITS {
             return None;
         }
-        let mut limits: Vec<KeyLimit> = hourly.into_iter().collect();
+        let mut limits: Vec<Limit> = hourly.into_iter().collect();
         for raw in named {
             let limit = raw
                 .limit()
@@ -203,14 +204,14 @@ struct RawLimit<'a> {
 
 impl RawLimit<'_> {
     /// A name stands in headers and metrics, and `hour` is that of the hourly limit.
-    fn limit(&self) -> Option<KeyLimit> {
+    fn limit(&self) -> Option<Limit> {
         let is_inside = |byte: u8| byte.is_ascii_alphanumeric() || b"_-".contains(&byte);
         let is_name = (1..=MAX_LIMIT_NAME_BYTES).contains(&self.name.len())
             && self.name.bytes().all(is_inside)
             && self.name != HOUR;
         let in_range = (1..=MAX_LIMIT).contains(&self.limit) && (1..=MAX_WINDOW_SECONDS).contains(&self.window_seconds);
-        (is_name && in_range).then(|| KeyLimit {
-            name: (*self.name).into(),
+        (is_name && in_range).then(|| Limit {
+            name: Cow::Owned(self.name.clone().into_owned()),
             max: self.limit,
             burst: 0,
             window_seconds: self.window_seconds,

@@ -278,10 +278,10 @@ fn every_member_of_a_policy_is_read() {
     assert_eq!(networks, ["10.0.0.0/8", "192.0.2.7/32"]);
     let scopes: Vec<_> = terms.scopes.iter().map(Scope::as_str).collect();
     assert_eq!(scopes, ["orders:*", "a:b"]);
-    let limits = terms.limits();
-    let limits: Vec<_> = limits
+    let limits: Vec<_> = terms
+        .limits
         .iter()
-        .map(|limit| (limit.name, limit.max, limit.burst, limit.window_seconds))
+        .map(|limit| (&*limit.name, limit.max, limit.burst, limit.window_seconds))
         .collect();
     assert_eq!(limits, [("hour", 500, 50, 3600), ("day", 10000, 0, 86400)]);
 }

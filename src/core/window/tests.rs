@@ -2,17 +2,17 @@ use proptest::prelude::*;
 
 use super::*;
 
-const fn limit(max: u32, burst: u32, window_seconds: u32) -> Limit<'static> {
+const fn limit(max: u32, burst: u32, window_seconds: u32) -> Limit {
     Limit {
-        name: "test",
+        name: Cow::Borrowed("test"),
         max,
         burst,
         window_seconds,
     }
 }
 
-fn ask(limit: Limit<'_>, window: &mut Window, now_ms: u64, cost: u32) -> Decision {
-    decide(&[limit], std::slice::from_mut(window), now_ms, cost)
+fn ask(limit: &Limit, window: &mut Window, now_ms: u64, cost: u32) -> Decision {
+    decide(std::slice::from_ref(limit), std::slice::from_mut(window), now_ms, cost)
 }
 
 /// Every charge with its own time, forgotten exactly one length later.
@@ -30,11 +30,11 @@ impl ExactLog {
 fn a_window_takes_its_quota_and_then_refuses() {
     let (limit, mut window) = (limit(3, 2, 60), Window::default());
     for left in (0..5).rev() {
-        let decision = ask(limit, &mut window, 1000, 1);
+        let decision = ask(&limit, &mut window, 1000, 1);
         assert!(decision.allowed);
         assert_eq!(decision.standings()[0].remaining, left);
     }
-    let refused = ask(limit, &mut window, 1000, 1);
+    let refused = ask(&limit, &mut window, 1000, 1);
     assert!(!refused.allowed);
     assert_eq!(refused.wait_ms(), 60_000);
 }
@@ -42,13 +42,13 @@ fn a_window_takes_its_quota_and_then_refuses() {
 #[test]
 fn what_was_charged_comes_back_exactly_one_length_later() {
     let (limit, mut window) = (limit(2, 0, 10), Window::default());
-    assert!(ask(limit, &mut window, 0, 1).allowed);
-    assert!(ask(limit, &mut window, 4000, 1).allowed);
-    let refused = ask(limit, &mut window, 9999, 1);
+    assert!(ask(&limit, &mut window, 0, 1).allowed);
+    assert!(ask(&limit, &mut window, 4000, 1).allowed);
+    let refused = ask(&limit, &mut window, 9999, 1);
     assert_eq!((refused.allowed, refused.wait_ms()), (false, 1));
-    assert!(ask(limit, &mut window, 10_000, 1).allowed);
-    assert_eq!(ask(limit, &mut window, 10_000, 2).wait_ms(), 10_000);
-    assert_eq!(ask(limit, &mut window, 10_000, 1).wait_ms(), 4000);
+    assert!(ask(&limit, &mut window, 10_000, 1).allowed);
+    assert_eq!(ask(&limit, &mut window, 10_000, 2).wait_ms(), 10_000);
+    assert_eq!(ask(&limit, &mut window, 10_000, 1).wait_ms(), 4000);
 }
 
 #[test]
@@ -59,7 +59,7 @@ fn a_boundary_gives_nobody_a_double_share() {
         for n in 0..u64::from(2 * max) {
             // As much as it can in the last second of an hour, and again in the first of the next.
             let now = 3_599_000 + n * 2000 / u64::from(2 * max);
-            passed += u32::from(ask(limit, &mut window, now, 1).allowed);
+            passed += u32::from(ask(&limit, &mut window, now, 1).allowed);
         }
         assert_eq!(passed, max);
     }
@@ -68,11 +68,11 @@ fn a_boundary_gives_nobody_a_double_share() {
 #[test]
 fn refusals_are_not_charged() {
     let (limit, mut window) = (limit(1, 0, 10), Window::default());
-    assert!(ask(limit, &mut window, 0, 1).allowed);
+    assert!(ask(&limit, &mut window, 0, 1).allowed);
     for now in (100..10_000).step_by(100) {
-        assert!(!ask(limit, &mut window, now, 1).allowed);
+        assert!(!ask(&limit, &mut window, now, 1).allowed);
     }
-    assert!(ask(limit, &mut window, 10_000, 1).allowed);
+    assert!(ask(&limit, &mut window, 10_000, 1).allowed);
 }
 
 #[test]
@@ -96,7 +96,7 @@ fn of_several_windows_all_are_charged_or_none() {
 
 #[test]
 fn a_cost_above_the_quota_never_fits() {
-    let refused = ask(limit(5, 0, 60), &mut Window::default(), 0, 6);
+    let refused = ask(&limit(5, 0, 60), &mut Window::default(), 0, 6);
     assert_eq!((refused.allowed, refused.wait_ms()), (false, 60_000));
 }
 
@@ -104,32 +104,32 @@ fn a_cost_above_the_quota_never_fits() {
 fn a_refund_gives_back_what_was_charged() {
     for max in [4, 400] {
         let (limit, mut window) = (limit(max, 0, 3600), Window::default());
-        assert!(ask(limit, &mut window, 0, max - 1).allowed);
-        assert!(ask(limit, &mut window, 5, 1).allowed);
+        assert!(ask(&limit, &mut window, 0, max - 1).allowed);
+        assert!(ask(&limit, &mut window, 5, 1).allowed);
         window.refund(0, max - 1);
-        assert_eq!(ask(limit, &mut window, 10, 1).standings()[0].remaining, max - 2);
+        assert_eq!(ask(&limit, &mut window, 10, 1).standings()[0].remaining, max - 2);
     }
 }
 
 #[test]
 fn a_clock_set_back_takes_no_time_back() {
     let (limit, mut window) = (limit(2, 0, 10), Window::default());
-    assert!(ask(limit, &mut window, 1_000_000, 1).allowed);
-    assert!(ask(limit, &mut window, 1_004_000, 1).allowed);
-    let refused = ask(limit, &mut window, 500_000, 1);
+    assert!(ask(&limit, &mut window, 1_000_000, 1).allowed);
+    assert!(ask(&limit, &mut window, 1_004_000, 1).allowed);
+    let refused = ask(&limit, &mut window, 500_000, 1);
     assert_eq!((refused.allowed, refused.wait_ms()), (false, 6000));
-    assert!(ask(limit, &mut window, 506_000, 1).allowed);
+    assert!(ask(&limit, &mut window, 506_000, 1).allowed);
 }
 
 #[test]
 fn a_smaller_limit_holds_at_once_for_what_was_charged_before() {
     let mut window = Window::default();
     for n in 0..1000 {
-        assert!(ask(limit(1000, 0, 3600), &mut window, n * 1000, 1).allowed);
+        assert!(ask(&limit(1000, 0, 3600), &mut window, n * 1000, 1).allowed);
     }
-    let decision = ask(limit(10, 0, 3600), &mut window, 1_000_000, 1);
+    let decision = ask(&limit(10, 0, 3600), &mut window, 1_000_000, 1);
     assert_eq!((decision.allowed, decision.standings()[0].remaining), (false, 0));
-    assert!(ask(limit(2000, 0, 3600), &mut window, 1_000_000, 1).allowed);
+    assert!(ask(&limit(2000, 0, 3600), &mut window, 1_000_000, 1).allowed);
 }
 
 /// Pauses between requests and their costs: bursts, trickles and long silences.
@@ -147,7 +147,7 @@ proptest! {
         let (limit, mut window, mut exact, mut now) = (limit(max, burst, seconds), Window::default(), ExactLog::default(), 0);
         for (pause, cost) in requests {
             now += pause;
-            if ask(limit, &mut window, now, cost).allowed {
+            if ask(&limit, &mut window, now, cost).allowed {
                 exact.0.push((now, cost.into()));
             }
             prop_assert!(exact.charged(limit.length_ms(), now) <= u64::from(limit.quota()));
@@ -165,7 +165,7 @@ proptest! {
             now += pause;
             let fits = |length| exact.charged(length, now) + u64::from(cost) <= u64::from(max);
             let (surely, possibly) = (fits(limit.length_ms() + grain), fits(limit.length_ms()));
-            let allowed = ask(limit, &mut window, now, cost).allowed;
+            let allowed = ask(&limit, &mut window, now, cost).allowed;
             prop_assert!(allowed || !surely, "refused what fits even with a grain more");
             prop_assert!(possibly || !allowed, "allowed what does not fit");
             if allowed {
@@ -179,7 +179,7 @@ proptest! {
         let (limit, mut window) = (limit(max, 0, seconds), Window::default());
         for n in 0..u64::from(max) * 2 {
             let now = start + n * limit.length_ms() * 2 / u64::from(max);
-            prop_assert!(ask(limit, &mut window, now, 1).allowed);
+            prop_assert!(ask(&limit, &mut window, now, 1).allowed);
         }
     }
 
@@ -190,10 +190,10 @@ proptest! {
         let (limit, mut window, mut now) = (limit(max, 0, seconds), Window::default(), 0);
         for (pause, cost) in requests {
             now += pause;
-            let decision = ask(limit, &mut window, now, cost);
+            let decision = ask(&limit, &mut window, now, cost);
             if !decision.allowed && cost <= max {
-                prop_assert!(!ask(limit, &mut window.clone(), now + decision.wait_ms() - 1, cost).allowed);
-                prop_assert!(ask(limit, &mut window.clone(), now + decision.wait_ms(), cost).allowed);
+                prop_assert!(!ask(&limit, &mut window.clone(), now + decision.wait_ms() - 1, cost).allowed);
+                prop_assert!(ask(&limit, &mut window.clone(), now + decision.wait_ms(), cost).allowed);
             }
         }
     }
@@ -202,7 +202,7 @@ proptest! {
     fn a_clock_that_jumps_both_ways_breaks_nothing(jumps in prop::collection::vec((0..100_000_u64, 1..5_u32), 1..500)) {
         let (limit, mut window) = (limit(100, 0, 10), Window::default());
         for (now, cost) in jumps {
-            let decision = ask(limit, &mut window, now, cost);
+            let decision = ask(&limit, &mut window, now, cost);
             prop_assert!(window.charges.len() <= MAX_CHARGES && window.charged() <= 100);
             prop_assert!(decision.standings()[0].reset_ms <= limit.length_ms());
         }

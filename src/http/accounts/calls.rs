@@ -45,7 +45,7 @@ pub(super) struct Message {
 }
 
 /// What somebody says to be, and the password that is to prove it.
-pub(super) struct Credentials {
+pub(in crate::http) struct Credentials {
     pub login: LoginName,
     pub password: Password,
 }

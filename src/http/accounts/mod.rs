@@ -1,6 +1,6 @@
 //! Accounts over HTTP: which call it is, whether it may be made over this connection, and what is told of it.
 
-mod body;
+pub(super) mod body;
 mod calls;
 mod delete;
 mod introspect;
@@ -16,6 +16,7 @@ use hyper::{
     header::{ALLOW, AUTHORIZATION, HeaderValue},
 };
 
+pub(super) use self::calls::Credentials;
 use self::{
     refusal::Refusal,
     route::{Call, Place},

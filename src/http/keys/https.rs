@@ -26,6 +26,16 @@ impl Rule {
                 None => is_safe,
             }
     }
+
+    /// Whether what is answered reaches the caller by HTTPS, as far as anybody who is believed says so.
+    pub fn is_encrypted(&self, caller: &Caller, headers: &HeaderMap) -> bool {
+        let peer = caller.peer.ip().to_canonical();
+        match caller_came_by_https(headers) {
+            Some(true) => caller.secure || peer.is_loopback() || self.proxies.is_trusted(peer),
+            Some(false) => false,
+            None => caller.secure,
+        }
+    }
 }
 
 /// What the last proxy wrote: it stands last, in the last header of that name. `None` when nobody wrote anything.
@@ -82,6 +92,31 @@ mod tests {
         ];
         for (peer, said, allowed) in table {
             assert_eq!(allows(peer, false, said), allowed, "{peer} {said:?}");
+        }
+    }
+
+    #[test]
+    fn an_answer_goes_by_https_over_tls_of_our_own_or_by_a_proxy_that_is_believed() {
+        let rule = Rule {
+            allow_plain: true,
+            proxies: TrustedProxies::parse("10.0.0.1").unwrap(),
+        };
+        for (peer, secure, said, expected) in [
+            ("192.0.2.7", true, None, true),
+            ("192.0.2.7", false, None, false),
+            ("127.0.0.1", false, None, false),
+            ("127.0.0.1", false, Some("https"), true),
+            ("10.0.0.1", false, Some("https"), true),
+            ("10.0.0.1", true, Some("http"), false),
+            ("192.0.2.7", false, Some("https"), false),
+        ] {
+            let said = said.map(|text| (X_FORWARDED_PROTO.clone(), HeaderValue::from_static(text)));
+            let headers: HeaderMap = said.into_iter().collect();
+            assert_eq!(
+                rule.is_encrypted(&caller(peer, secure), &headers),
+                expected,
+                "{peer} {secure}"
+            );
         }
     }
 

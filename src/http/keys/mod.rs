@@ -1,7 +1,7 @@
 //! Key management below `/api/v1/auth/keys`: who may call, each call carried out to its end, and what is told of it.
 
 pub mod answer;
-mod caller;
+pub mod caller;
 mod change;
 mod create;
 mod cursor;
@@ -29,6 +29,7 @@ use zeroize::Zeroizing;
 
 use self::{
     answer::Answer,
+    caller::Origin,
     idempotency::{IDEMPOTENT_REPLAYED, Requests, Token, Turn},
     principal::Principal,
     problem::Problem,
@@ -41,7 +42,6 @@ use super::{
     identity,
     limits::Charged,
     local::Caller,
-    proxies,
 };
 use crate::{
     accounts::AccountError,
@@ -182,14 +182,13 @@ pub async fn answer(app: Arc<App>, place: Place, method: Method, asked: Asked) -
         }
         Err(problem) => told.refused(&problem, &asked.headers),
     };
-    presented.count(&app, route, answer.status, began.elapsed());
-    presented.charged.insert_into(&mut answer.headers);
+    presented.tell(&app, route, &mut answer, began);
     answer
 }
 
 /// What is known of the key that a call came with, whatever becomes of the call.
 #[derive(Default)]
-struct Presented {
+pub struct Presented {
     charged: Charged,
     /// Of a good key, as the index holds it.
     key_id: Option<String>,
@@ -197,6 +196,11 @@ struct Presented {
 
 impl Presented {
     /// A call is a use of the key that ends as its answer says, and not as its key was found.
+    pub fn tell(self, app: &App, endpoint: &str, answer: &mut Answer, began: Instant) {
+        self.count(app, endpoint, answer.status, began.elapsed());
+        self.charged.insert_into(&mut answer.headers);
+    }
+
     fn count(&self, app: &App, endpoint: &str, status: StatusCode, took: Duration) {
         let Some(key_id) = self.key_id.as_deref() else {
             return;
@@ -257,34 +261,17 @@ async fn admit(
     asked: &Asked,
     known: &mut Presented,
 ) -> Result<Admitted, Problem> {
-    let peer = asked.caller.peer.ip().to_canonical();
     if !app.management.https.allows(&asked.caller, &asked.headers) {
         return Err(Problem::HttpsRequired);
     }
-    let route = place.pattern();
+    let origin = Origin::of(app, asked, place.pattern());
     let call = place.call(method)?;
-    let presented = principal::presented(&asked.headers)?;
-    let client_ip = proxies::client_ip(&app.proxies, peer, &asked.headers);
-    let principal = match &app.accounts {
-        Some(accounts) if principal::is_token(presented.expose()) => {
-            let person = accounts.who(presented.clone()).await?;
-            Principal::of_person(&person, &app.management.user_scopes)
-        }
-        Some(_) | None => {
-            let held = caller::Held {
-                presented: &presented,
-                peer,
-                client_ip,
-                route,
-            };
-            caller::of_key(app, asked, &held, known).await?
-        }
-    };
+    let found = caller::find(app, asked, &origin, method, known).await?;
     Ok(Admitted {
         call,
-        principal,
-        presented,
-        client_ip: client_ip.unwrap_or(peer),
+        principal: found.principal,
+        presented: found.presented,
+        client_ip: origin.address(),
     })
 }
 

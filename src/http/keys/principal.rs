@@ -7,7 +7,7 @@ use hyper::HeaderMap;
 
 use super::problem::Problem;
 use crate::{
-    accounts::{Person, UserId},
+    accounts::UserId,
     catalogue::{Filter, Guard, Record, Standing, Trouble},
     core::{
         bounds::Bounds,
@@ -90,8 +90,7 @@ impl Principal {
     }
 
     /// A person manages the keys whose owner is their id, of every environment, and gives the scopes that people may give.
-    pub fn of_person(person: &Person, scopes: &[Scope<'static>]) -> Self {
-        let id = person.user.id;
+    pub fn of_user(id: UserId, scopes: &[Scope<'static>]) -> Self {
         Self {
             who: Who::User(id),
             reach: Reach::Owner(id.0.to_string()),
@@ -107,6 +106,11 @@ impl Principal {
             Who::Key(_) => None,
             Who::User(id) => Some(id),
         }
+    }
+
+    /// What it can give, if it is no operator, who can give all.
+    pub fn scopes(&self) -> &[Scope<'static>] {
+        &self.scopes
     }
 
     pub fn owner(&self) -> Option<&str> {
@@ -208,7 +212,7 @@ pub fn is_token(presented: &str) -> bool {
 }
 
 /// What an index keeps is the inside of a JSON string.
-fn plain(json: &str) -> String {
+pub fn plain(json: &str) -> String {
     serde_json::from_str(&format!("\"{json}\"")).expect("an index keeps the insides of JSON strings")
 }
 

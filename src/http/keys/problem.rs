@@ -16,6 +16,7 @@ pub enum Problem {
     InsufficientScope,
     BroaderThanMaker,
     HttpsRequired,
+    ForeignPage,
     NotFound,
     MethodNotAllowed { allow: &'static str },
     BodyTooLarge,
@@ -59,6 +60,7 @@ impl Problem {
             Self::InsufficientScope,
             Self::BroaderThanMaker,
             Self::HttpsRequired,
+            Self::ForeignPage,
             Self::NotFound,
             Self::MethodNotAllowed { allow: "GET" },
             Self::BodyTooLarge,
@@ -89,9 +91,11 @@ impl Problem {
     pub const fn status(&self) -> StatusCode {
         match self {
             Self::KeyRequired | Self::TwoKeys | Self::BadKey(_) | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
-            Self::IpNotAllowed | Self::InsufficientScope | Self::BroaderThanMaker | Self::HttpsRequired => {
-                StatusCode::FORBIDDEN
-            }
+            Self::IpNotAllowed
+            | Self::InsufficientScope
+            | Self::BroaderThanMaker
+            | Self::HttpsRequired
+            | Self::ForeignPage => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed { .. } => StatusCode::METHOD_NOT_ALLOWED,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -128,6 +132,7 @@ impl Problem {
             Self::InsufficientScope => "insufficient_scope",
             Self::BroaderThanMaker => "broader_than_maker",
             Self::HttpsRequired => "https_required",
+            Self::ForeignPage => "csrf",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed { .. } => "method_not_allowed",
             Self::BodyTooLarge => "body_too_large",
@@ -167,6 +172,7 @@ impl Problem {
             Self::InsufficientScope => "Insufficient scope",
             Self::BroaderThanMaker => "Broader than its maker",
             Self::HttpsRequired => "HTTPS required",
+            Self::ForeignPage => "Not a page of this service",
             Self::NotFound => "API key not found",
             Self::MethodNotAllowed { .. } => "Method Not Allowed",
             Self::BodyTooLarge => "Body too large",
@@ -207,6 +213,9 @@ impl Problem {
             }
             Self::HttpsRequired => {
                 "call this route over HTTPS; the API key that was sent in plain text should be rotated"
+            }
+            Self::ForeignPage => {
+                "a session of the dashboard changes things only with its X-CSRF-Token, from its own page"
             }
             Self::NotFound => "API key not found",
             Self::MethodNotAllowed { .. } => "Method Not Allowed",

@@ -130,7 +130,7 @@ enum Judged<'a> {
 fn judge<'a>(app: &App, loaded: &'a Loaded, question: &Question<'_>, now: Timestamp) -> Judged<'a> {
     match verify::verify_digest(&loaded.index, &question.digest, question.asked, now) {
         Ok(key) => match key.policy.filter(|policy| !policy.limits.is_empty()) {
-            Some(policy) => match limits::charge_here(app, key.id, &policy.limits(), question.cost, now) {
+            Some(policy) => match limits::charge_here(app, key.id, &policy.limits, question.cost, now) {
                 Some(charged) => Judged::Decided(Decided::charged(key, charged)),
                 None => Judged::Uncharged(key, policy),
             },
@@ -147,7 +147,7 @@ fn judge<'a>(app: &App, loaded: &'a Loaded, question: &Question<'_>, now: Timest
 }
 
 async fn charge<'a>(app: &App, key: Good<'a>, policy: Policy<'a>, cost: u32) -> Decided<'a> {
-    let charged = limits::charge(app, key.id, &policy.limits(), cost).await;
+    let charged = limits::charge(app, key.id, &policy.limits, cost).await;
     Decided::charged(key, charged)
 }
 

@@ -141,6 +141,10 @@ async fn a_session_is_found_by_what_its_holder_has() {
             Ok(Some(found)),
             "on every instance"
         );
+        let by_id = pair.other().by_id(&laptop.id, NOON).await;
+        assert_eq!(by_id.map(|found| found.map(|one| one.id)), Ok(Some(laptop.id.clone())));
+        let unknown = SessionId::new([255; 16]);
+        assert_eq!(pair.sessions.by_id(&unknown, NOON).await, Ok(None));
         for unknown in ["laptop", "laptop.refresh", laptop.id.as_str(), ""] {
             assert_eq!(pair.by_jti(unknown).await, None, "{unknown}");
         }
@@ -155,6 +159,7 @@ async fn a_session_is_over_when_it_expires() {
         let last = Timestamp::from_millis(session.expires_at.as_millis() - 1);
         assert!(pair.sessions.by_jti(&session.jti, last).await.unwrap().is_some());
         assert_eq!(pair.sessions.by_jti(&session.jti, session.expires_at).await, Ok(None));
+        assert_eq!(pair.sessions.by_id(&session.id, session.expires_at).await, Ok(None));
         assert_eq!(
             pair.sessions.by_refresh(&session.refresh, session.expires_at).await,
             Ok(None)

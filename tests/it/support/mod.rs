@@ -9,6 +9,8 @@ pub mod bridge;
 pub mod bunyan;
 mod captured;
 pub mod certificates;
+pub mod clients;
+pub mod console;
 pub mod documented;
 pub mod documents;
 pub mod example;

@@ -1,4 +1,5 @@
-//! A real nginx as a reverse proxy on the same host, with everything that it writes in a temporary directory.
+//! A real nginx in the foreground, with everything that it writes in a temporary directory: as a reverse proxy on the same
+//! host, or with a configuration of somebody else's.
 
 use super::{ports::free_port, service::eventually};
 use std::{
@@ -19,26 +20,40 @@ pub struct Nginx {
 impl Nginx {
     /// Passes everything on to `upstream` by a plain `proxy_pass`, with these directives besides.
     pub fn in_front_of(upstream: SocketAddr, directives: &str) -> Self {
+        Self::start(|address, paths| {
+            format!(
+                "events {{}}
+                http {{
+                    {paths}
+                    server {{
+                        listen {address};
+                        location / {{
+                            proxy_pass http://{upstream};
+                            {directives}
+                        }}
+                    }}
+                }}
+                "
+            )
+        })
+    }
+
+    /// With the configuration that is made for an address to listen on and the directives that, within `http`, send what
+    /// nginx writes to the temporary directory.
+    pub fn start(configuration: impl Fn(SocketAddr, &str) -> String) -> Self {
         // Another process may take the free port first, so a few ports are tried.
         (0..10)
-            .find_map(|_| Self::try_start(upstream, directives))
+            .find_map(|_| Self::try_start(&configuration))
             .expect("nginx starts")
     }
 
-    fn try_start(upstream: SocketAddr, directives: &str) -> Option<Self> {
+    fn try_start(configuration: impl Fn(SocketAddr, &str) -> String) -> Option<Self> {
         let directory = tempfile::tempdir().expect("a temporary directory");
         let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let file = directory.path().join("nginx.conf");
-        fs::write(&file, configuration(directory.path(), address, upstream, directives))
-            .expect("the configuration is written");
-        let mut process = Command::new("/usr/sbin/nginx")
-            .arg("-p")
-            .arg(directory.path())
-            .args(["-e", "stderr", "-c"])
-            .arg(&file)
-            .stdin(Stdio::null())
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
+        let text = configuration(address, &temporary_paths(directory.path()));
+        fs::write(&file, text).expect("the configuration is written");
+        let mut process = command(directory.path(), &file)
             .spawn()
             .expect("scripts/setup has installed nginx");
         let mut ended = false;
@@ -63,28 +78,25 @@ impl Drop for Nginx {
 }
 
 /// One process in the foreground, so that killing it leaves nothing behind.
-fn configuration(directory: &Path, listen: SocketAddr, upstream: SocketAddr, directives: &str) -> String {
-    let directory = directory.display();
-    format!(
-        "daemon off;
-        master_process off;
-        pid {directory}/pid;
-        events {{}}
-        http {{
-            access_log off;
-            client_body_temp_path {directory}/body;
-            proxy_temp_path {directory}/proxy;
-            fastcgi_temp_path {directory}/fastcgi;
-            uwsgi_temp_path {directory}/uwsgi;
-            scgi_temp_path {directory}/scgi;
-            server {{
-                listen {listen};
-                location / {{
-                    proxy_pass http://{upstream};
-                    {directives}
-                }}
-            }}
-        }}
-        "
-    )
+fn command(directory: &Path, configuration: &Path) -> Command {
+    let directives = format!("daemon off; master_process off; pid {}/pid;", directory.display());
+    let mut command = Command::new("/usr/sbin/nginx");
+    command
+        .arg("-p")
+        .arg(directory)
+        .args(["-e", "stderr", "-c"])
+        .arg(configuration)
+        .args(["-g", &directives])
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    command
+}
+
+fn temporary_paths(directory: &Path) -> String {
+    let place = directory.display();
+    let paths: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("{name}_temp_path {place}/{name}; "))
+        .concat();
+    format!("access_log off; {paths}")
 }

@@ -1,9 +1,10 @@
-//! What Python does with an object: as the Python service did, with the same libraries, the same calls, the same bytes.
+//! What Python does with YAML, and with an object: as the Python service did, with the same libraries, the same calls, the same bytes.
 
 use super::{stored_object::StoredObject, tool};
 use serde_json::Value;
 use std::{
     io::Write,
+    path::Path,
     process::{Command, Stdio},
 };
 
@@ -35,6 +36,20 @@ assert body.startswith(header)
 key = hashlib.sha256(os.environ['STORAGE_SECRET'].encode()).digest()
 sys.stdout.buffer.write(Fernet(base64.urlsafe_b64encode(key)).decrypt(body[len(header):]))
 ";
+
+const YAML: &str = "import json, sys, yaml\njson.dump(yaml.safe_load(open(sys.argv[1])), sys.stdout)";
+
+/// A YAML file of the repository, with all that it refers to in its place.
+pub fn yaml(path: &str) -> Value {
+    let output = Command::new(tool("venv/bin/python"))
+        .args(["-c", YAML])
+        .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join(path))
+        .output()
+        .expect("python runs");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{path}: {errors}");
+    serde_json::from_slice(&output.stdout).expect("JSON")
+}
 
 /// Stores the document, encrypted if there is a storage secret.
 pub fn write(object: &StoredObject, storage_secret: Option<&str>, document: &Value) {

@@ -222,6 +222,7 @@ fn config(directory: &TempDir, setup: &Setup) -> Config {
             user_scopes: Vec::new(),
             allow_plain_http: false,
             api_docs: true,
+            dashboard: false,
         },
         gateway: setup.gateway.clone(),
         usage: UsageConfig {

@@ -1,5 +1,10 @@
 local kind, digest, now = unpack(ARGV)
 
+if kind == 'id' then
+  local session = live(digest, now)
+  return session and told(session)
+end
+
 local found = redis.call('GET', key(kind, digest))
 if not found then
   return false

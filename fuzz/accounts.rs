@@ -1,0 +1,4 @@
+//! Of accounts, the signatures of tokens.
+
+#[path = "../src/accounts/signing.rs"]
+pub mod signing;

@@ -1,0 +1,382 @@
+//! The simulated S3 server: one object, every fault a network and a store can have, and a judge of every write that lands.
+
+use super::{actor::Chance, history::History};
+use aws_sdk_s3::{
+    config::{
+        Region, RuntimeComponents, SharedHttpClient,
+        http::{HttpRequest, HttpResponse},
+    },
+    primitives::SdkBody,
+};
+use aws_smithy_runtime_api::{
+    client::{
+        http::{HttpClient, HttpConnector, HttpConnectorFuture, HttpConnectorSettings, SharedHttpConnector},
+        result::ConnectorError,
+    },
+    http::StatusCode,
+};
+use heare_auth::store::{
+    Store,
+    s3::{S3Limits, S3Store},
+};
+use std::{
+    sync::{Arc, Mutex, MutexGuard},
+    time::Duration,
+};
+use tokio::time::{Instant, sleep, sleep_until};
+
+/// Arrivals fall on milliseconds that leave the actor's number when divided by this: no two actors meet in one
+/// millisecond, so that their order does not depend on threads.
+pub const LANES: u64 = 16;
+
+const MAX_BYTES: usize = 1 << 20;
+
+/// What happens to the requests of one schedule.
+#[derive(Clone, Copy, Debug)]
+pub struct Weather {
+    /// How many of a hundred requests go wrong before it calms.
+    pub faults: u32,
+    /// Whether readers may be given an older version of the object.
+    pub stale: bool,
+}
+
+/// What a reader is given instead of the object for a while.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ruin {
+    Gone,
+    Empty,
+    Page,
+    Truncated,
+    NoKeys,
+    First,
+}
+
+pub struct Bucket {
+    began: Instant,
+    state: Mutex<State>,
+}
+
+struct State {
+    weather: Weather,
+    ruin: Option<Ruin>,
+    /// Readers were shown an older version, or may be.
+    lies: bool,
+    history: History,
+}
+
+/// One way to the bucket, that of one process.
+#[derive(Clone)]
+pub struct Way {
+    bucket: Arc<Bucket>,
+    lane: u64,
+    name: String,
+    reads_only: bool,
+    chance: Arc<Mutex<Chance>>,
+}
+
+impl Bucket {
+    pub fn new(weather: Weather, history: History) -> Arc<Self> {
+        let state = State {
+            weather,
+            ruin: None,
+            lies: weather.stale,
+            history,
+        };
+        Arc::new(Self {
+            began: Instant::now(),
+            state: Mutex::new(state),
+        })
+    }
+
+    /// From now on nothing goes wrong any more, except what is on its way.
+    pub fn calm(&self) {
+        let mut state = self.state();
+        state.weather = Weather {
+            faults: 0,
+            stale: false,
+        };
+        (state.ruin, state.lies) = (None, false);
+    }
+
+    pub fn ruin(&self, ruin: Option<Ruin>) {
+        let mut state = self.state();
+        state.ruin = ruin;
+        state.lies |= ruin == Some(Ruin::First);
+        drop(state);
+        self.tell(format!("the object is {ruin:?}"));
+    }
+
+    pub fn lies(&self) -> bool {
+        self.state().lies
+    }
+
+    pub fn look<T>(&self, at: impl FnOnce(&mut History) -> T) -> T {
+        at(&mut self.state().history)
+    }
+
+    pub fn tell(&self, what: impl AsRef<str>) {
+        let line = format!("{:>7} {}", self.now_ms(), what.as_ref());
+        self.look(|history| history.told.push(line));
+    }
+
+    pub fn now_ms(&self) -> u64 {
+        u64::try_from(self.began.elapsed().as_millis()).expect("a short run")
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().expect("no panic while it was held")
+    }
+}
+
+impl Way {
+    pub fn new(bucket: &Arc<Bucket>, lane: u64, name: String, reads_only: bool, chance: Chance) -> Self {
+        Self {
+            bucket: Arc::clone(bucket),
+            lane,
+            name,
+            reads_only,
+            chance: Arc::new(Mutex::new(chance)),
+        }
+    }
+
+    /// The product's own S3 store, whose requests go this way.
+    pub fn store(&self) -> Store {
+        use aws_sdk_s3::config::{BehaviorVersion, Credentials, SharedCredentialsProvider};
+        let sdk = aws_config::SdkConfig::builder()
+            .behavior_version(BehaviorVersion::latest())
+            .region(Region::new("us-east-1"))
+            .endpoint_url("http://simulated")
+            .credentials_provider(SharedCredentialsProvider::new(Credentials::new(
+                "AKIASIMULATED",
+                "simulated",
+                None,
+                None,
+                "test",
+            )))
+            .sleep_impl(aws_sdk_s3::config::SharedAsyncSleep::new(TokioSleep))
+            .http_client(SharedHttpClient::new(self.clone()))
+            .build();
+        let (bucket, key) = ("bucket".to_owned(), "keys.json".to_owned());
+        Store::S3(S3Store::from_sdk_config(
+            &sdk,
+            bucket,
+            key,
+            MAX_BYTES,
+            S3Limits::default(),
+        ))
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn draw(&self, below: u32) -> u32 {
+        self.chance.lock().expect("no panic while it was held").below(below)
+    }
+
+    /// Until a millisecond of this actor's own.
+    async fn travel(&self, least_ms: u32, most_ms: u32) {
+        let earliest = self.bucket.now_ms() + u64::from(least_ms + self.draw(most_ms - least_ms + 1));
+        let at = earliest + (LANES + self.lane - earliest % LANES) % LANES;
+        sleep_until(self.bucket.began + Duration::from_millis(at)).await;
+    }
+
+    async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let request = Request::of(&request);
+        let weather = self.bucket.state().weather;
+        let goes_wrong = self.draw(100) < weather.faults;
+        let fault = self.draw(12);
+        self.travel(1, 120).await;
+        let answer = if goes_wrong {
+            self.fail(&request, fault).await
+        } else {
+            Ok(self.serve(&request))
+        };
+        self.travel(1, 120).await;
+        answer
+    }
+
+    /// One of the ways in which it goes wrong.
+    async fn fail(&self, request: &Request, fault: u32) -> Result<HttpResponse, ConnectorError> {
+        let told = |what: &str| self.bucket.tell(format!("{} {}: {what}", self.name, request.verb()));
+        match fault {
+            0 => {
+                told("refused");
+                Err(ConnectorError::io("refused".into()))
+            }
+            1 => {
+                told("503");
+                Ok(answer(503, None, "<Error><Code>SlowDown</Code></Error>"))
+            }
+            2 => {
+                told("403");
+                Ok(answer(403, None, "<Error><Code>AccessDenied</Code></Error>"))
+            }
+            3 => {
+                told("a page of something in between");
+                Ok(answer(200, None, "<html>log in to this network</html>"))
+            }
+            4 | 5 => {
+                let _ = self.serve(request);
+                told("answer lost");
+                Err(ConnectorError::io("reset".into()))
+            }
+            6 => {
+                let _ = self.serve(request);
+                told("500 afterwards");
+                Ok(answer(500, None, "<Error><Code>InternalError</Code></Error>"))
+            }
+            7 => {
+                let _ = self.serve(request);
+                self.travel(1, 500).await;
+                told("delivered twice");
+                self.bucket.look(|history| history.repeated.push(self.name.clone()));
+                Ok(self.serve(request))
+            }
+            8 | 9 => {
+                told("stuck");
+                let (way, request) = (self.clone(), request.clone());
+                tokio::spawn(async move {
+                    way.travel(1000, 30_000).await;
+                    way.bucket.tell(format!("{} comes through", way.name));
+                    way.serve(&request);
+                });
+                std::future::pending().await
+            }
+            10 => {
+                told("slow");
+                self.travel(2_000, 12_000).await;
+                Ok(self.serve(request))
+            }
+            _ => {
+                told("cut");
+                let mut whole = self.serve(request);
+                let half = whole.body().bytes().map(|bytes| bytes[..bytes.len() / 2].to_vec());
+                *whole.body_mut() = SdkBody::from(half.unwrap_or_default());
+                Ok(whole)
+            }
+        }
+    }
+
+    fn serve(&self, request: &Request) -> HttpResponse {
+        let mut state = self.bucket.state();
+        let at = self.bucket.now_ms();
+        match request {
+            Request::Get { known } => {
+                let stale = self.reads_only && state.weather.stale && self.draw(4) == 0;
+                let back = if stale { 1 + self.draw(2) as usize } else { 0 };
+                // Nobody can write by a store that shows writers what is long gone.
+                let ruin = state.ruin.filter(|ruin| self.reads_only || *ruin != Ruin::First);
+                let (found, answer) = state.history.get(known.as_deref(), back, ruin);
+                state.history.told.push(format!("{at:>7} {} GET: {found}", self.name));
+                answer.into()
+            }
+            Request::Put { expect, body } => {
+                let (found, answer) = state.history.put(&self.name, expect.as_deref(), body);
+                state.history.told.push(format!("{at:>7} {} PUT: {found}", self.name));
+                answer.into()
+            }
+        }
+    }
+}
+
+#[derive(Clone)]
+enum Request {
+    Get { known: Option<String> },
+    Put { expect: Option<String>, body: Vec<u8> },
+}
+
+impl Request {
+    fn of(request: &HttpRequest) -> Self {
+        let header = |name: &str| request.headers().get(name).map(str::to_owned);
+        match request.method() {
+            "GET" => Self::Get {
+                known: header("if-none-match"),
+            },
+            "PUT" => {
+                assert!(header("if-match").is_some() != header("if-none-match").is_some());
+                Self::Put {
+                    expect: header("if-match"),
+                    body: request.body().bytes().expect("a body in memory").to_vec(),
+                }
+            }
+            other => panic!("{other} is not simulated"),
+        }
+    }
+
+    fn verb(&self) -> &'static str {
+        match self {
+            Self::Get { .. } => "GET",
+            Self::Put { .. } => "PUT",
+        }
+    }
+}
+
+/// What the bucket says to a request.
+pub struct Said {
+    pub status: u16,
+    pub etag: Option<String>,
+    pub body: Vec<u8>,
+}
+
+impl From<Said> for HttpResponse {
+    fn from(said: Said) -> Self {
+        answer(said.status, said.etag, said.body)
+    }
+}
+
+fn answer(status: u16, etag: Option<String>, body: impl Into<Vec<u8>>) -> HttpResponse {
+    let body = body.into();
+    let length = body.len();
+    let mut response = HttpResponse::new(StatusCode::try_from(status).expect("a status"), SdkBody::from(body));
+    response.headers_mut().insert("content-length", length.to_string());
+    if let Some(etag) = etag {
+        response.headers_mut().insert("etag", etag);
+    }
+    response
+}
+
+impl HttpClient for Way {
+    fn http_connector(&self, settings: &HttpConnectorSettings, _: &RuntimeComponents) -> SharedHttpConnector {
+        SharedHttpConnector::new(Connection {
+            way: self.clone(),
+            read_timeout: settings.read_timeout(),
+        })
+    }
+}
+
+impl std::fmt::Debug for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Way").field("name", &self.name).finish_non_exhaustive()
+    }
+}
+
+#[derive(Debug)]
+struct Connection {
+    way: Way,
+    read_timeout: Option<Duration>,
+}
+
+impl HttpConnector for Connection {
+    fn call(&self, request: HttpRequest) -> HttpConnectorFuture {
+        let (way, read_timeout) = (self.way.clone(), self.read_timeout);
+        HttpConnectorFuture::new(async move {
+            let Some(read_timeout) = read_timeout else {
+                return way.send(request).await;
+            };
+            tokio::time::timeout(read_timeout, way.send(request))
+                .await
+                .unwrap_or_else(|_| Err(ConnectorError::timeout("nothing was answered".into())))
+        })
+    }
+}
+
+/// The SDK waits by the simulation's clock, too.
+#[derive(Debug)]
+struct TokioSleep;
+
+impl aws_sdk_s3::config::AsyncSleep for TokioSleep {
+    fn sleep(&self, duration: Duration) -> aws_sdk_s3::config::Sleep {
+        aws_sdk_s3::config::Sleep::new(sleep(duration))
+    }
+}

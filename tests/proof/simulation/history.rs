@@ -1,0 +1,171 @@
+//! What the bucket held, one version after the other. Each write that lands is held against the one before it: it must be
+//! the next generation, made by a write that has not landed yet, and differ in one key of its writer and in nothing else.
+
+use super::bucket::{Ruin, Said};
+use heare_auth::envelope::Envelope;
+use serde_json::Value;
+use sha2::{Digest as _, Sha256};
+use std::collections::{BTreeMap, BTreeSet};
+
+/// The keys of a document, each as it is recorded.
+pub type Keys = BTreeMap<String, Value>;
+
+pub struct Stored {
+    etag: String,
+    bytes: Vec<u8>,
+    pub generation: u64,
+    pub keys: Keys,
+}
+
+pub struct History {
+    envelope: Envelope,
+    /// The oldest first; the last one is the object.
+    versions: Vec<Stored>,
+    write_ids: BTreeSet<String>,
+    /// Everything that happened, in order; the same for the same seed.
+    pub told: Vec<String>,
+    pub broken: Vec<String>,
+    /// Whose writes were delivered twice.
+    pub repeated: Vec<String>,
+}
+
+impl History {
+    pub fn new(envelope: Envelope) -> Self {
+        Self {
+            envelope,
+            versions: Vec::new(),
+            write_ids: BTreeSet::new(),
+            told: Vec::new(),
+            broken: Vec::new(),
+            repeated: Vec::new(),
+        }
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.versions.last().map_or(0, |stored| stored.generation)
+    }
+
+    pub fn keys(&self) -> Keys {
+        self.versions
+            .last()
+            .map(|stored| stored.keys.clone())
+            .unwrap_or_default()
+    }
+
+    /// The keys of a generation that has been.
+    pub fn keys_of(&self, generation: u64) -> Option<&Keys> {
+        let stored = self.versions.iter().find(|stored| stored.generation == generation);
+        stored.map(|stored| &stored.keys)
+    }
+
+    pub fn hold(&mut self, promise: &str, holds: bool, what: impl FnOnce() -> String) {
+        if !holds {
+            let line = format!("{promise} is broken: {}", what());
+            self.told.push(line.clone());
+            self.broken.push(line);
+        }
+    }
+
+    /// What a reader sees that is given a version so far back, or a ruin instead of it.
+    pub fn get(&self, known: Option<&str>, back: usize, ruin: Option<Ruin>) -> (String, Said) {
+        let newest = self.versions.len().checked_sub(1);
+        let Some(stored) = newest.map(|newest| &self.versions[newest.saturating_sub(back)]) else {
+            return ("nothing".to_owned(), nothing());
+        };
+        match ruin {
+            Some(ruin) => self.ruined(stored, ruin, known),
+            None => given(&stored.etag, &stored.bytes, known, format!("{}", stored.generation)),
+        }
+    }
+
+    fn ruined(&self, stored: &Stored, ruin: Ruin, known: Option<&str>) -> (String, Said) {
+        let bytes: &[u8] = match ruin {
+            Ruin::Gone => return ("not found".to_owned(), nothing()),
+            Ruin::Empty => b"",
+            Ruin::Page => b"<html><title>It works!</title></html>",
+            Ruin::Truncated => &stored.bytes[..stored.bytes.len() * 2 / 3],
+            Ruin::NoKeys => b"{\"error\":\"out of order\"}",
+            Ruin::First => &self.versions[0].bytes,
+        };
+        given(&etag(bytes), bytes, known, format!("{ruin:?}"))
+    }
+
+    pub fn put(&mut self, writer: &str, expect: Option<&str>, bytes: &[u8]) -> (String, Said) {
+        let holds = match (expect, self.versions.last()) {
+            (None, stored) => stored.is_none(),
+            (Some(expect), Some(stored)) => stored.etag == expect,
+            (Some(_), None) => return ("404".to_owned(), nothing()),
+        };
+        if !holds {
+            return (
+                "412".to_owned(),
+                said(412, None, "<Error><Code>PreconditionFailed</Code></Error>"),
+            );
+        }
+        let generation = self.land(writer, bytes);
+        (format!("{generation} landed"), said(200, Some(etag(bytes)), ""))
+    }
+
+    fn land(&mut self, writer: &str, bytes: &[u8]) -> u64 {
+        let opened = self.envelope.open(bytes).expect("what is written opens").into_owned();
+        let document: Value = serde_json::from_slice(&opened).expect("what is written is JSON");
+        let generation = document["generation"].as_u64().expect("a generation");
+        let write_id = document["write_id"].as_str().expect("a write id").to_owned();
+        let keys = keys(&document);
+        let before = self.keys();
+        let touched: Vec<&String> = (before.keys().chain(keys.keys()).collect::<BTreeSet<_>>().into_iter())
+            .filter(|id| before.get(*id) != keys.get(*id))
+            .collect();
+        let own = format!("key_{writer}_");
+        let one_of_its_own = touched.len() == 1 && touched[0].starts_with(&own);
+        let touched = format!("{writer} touched {touched:?} in generation {generation}");
+        self.hold("P6 no lost update", one_of_its_own, || touched);
+        let next = self.generation() + 1;
+        self.hold("P6 one after the other", generation == next, || {
+            format!("{generation} for {next}")
+        });
+        let fresh = self.write_ids.insert(write_id);
+        self.hold("P6 no change twice", fresh, || {
+            format!("{writer} in generation {generation}")
+        });
+        self.versions.push(Stored {
+            etag: etag(bytes),
+            bytes: bytes.to_owned(),
+            generation,
+            keys,
+        });
+        generation
+    }
+}
+
+fn keys(document: &Value) -> Keys {
+    let records = document["keys"].as_array().expect("a list of keys").iter();
+    records
+        .map(|record| (record["id"].as_str().expect("an id").to_owned(), record.clone()))
+        .collect()
+}
+
+fn given(etag: &str, bytes: &[u8], known: Option<&str>, what: String) -> (String, Said) {
+    if known == Some(etag) {
+        return (format!("still {what}"), said(304, None, ""));
+    }
+    (what, said(200, Some(etag.to_owned()), bytes))
+}
+
+fn nothing() -> Said {
+    said(404, None, "<Error><Code>NoSuchKey</Code></Error>")
+}
+
+fn said(status: u16, etag: Option<String>, body: impl AsRef<[u8]>) -> Said {
+    Said {
+        status,
+        etag,
+        body: body.as_ref().to_owned(),
+    }
+}
+
+fn etag(bytes: &[u8]) -> String {
+    let digest = Sha256::digest(bytes);
+    let hex: String = digest[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("\"{hex}\"")
+}

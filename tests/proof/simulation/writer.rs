@@ -1,0 +1,178 @@
+//! A writer: changes keys of its own, as a command or a route does, and knows after each change what must be stored.
+
+use super::{
+    actor::Chance,
+    bucket::{Bucket, Way},
+    instance::Instance,
+    schedule::CHANCE,
+};
+use heare_auth::{
+    clock::Clock,
+    core::{
+        change::{Change, NewKey, Rotation},
+        secret::Digest,
+        time::Timestamp,
+    },
+    envelope::Envelope,
+    store::{
+        Store, StoreError,
+        commit::{CommitError, Committed, Patience, commit_with},
+    },
+};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+use tokio::time::sleep;
+
+pub struct Writer {
+    name: String,
+    store: Store,
+    bucket: Arc<Bucket>,
+    envelope: Envelope,
+    /// Asked to refresh after each change, as commands and routes do.
+    instance: Instance,
+    chance: Chance,
+    /// What is certain of each key: its digest and whether it is active, or that it is not there.
+    certain: BTreeMap<String, Option<(Digest, bool)>>,
+    made: u32,
+}
+
+impl Writer {
+    pub fn new(way: Way, bucket: Arc<Bucket>, envelope: &Envelope, instance: Instance, chance: Chance) -> Self {
+        Self {
+            name: way.name().to_owned(),
+            store: way.store(),
+            bucket,
+            envelope: envelope.clone(),
+            instance,
+            chance,
+            certain: BTreeMap::new(),
+            made: 0,
+        }
+    }
+
+    pub async fn run(mut self) {
+        for _ in 0..=self.chance.below(8) {
+            sleep(Duration::from_millis(self.chance.below(5_000).into())).await;
+            self.change_something().await;
+        }
+        self.bucket.tell(format!("{} is done", self.name));
+        let end = 95_000_u64.saturating_sub(self.bucket.now_ms());
+        sleep(Duration::from_millis(end)).await;
+        for id in self.certain.keys() {
+            self.is_as_known(id, "at the end");
+        }
+    }
+
+    async fn change_something(&mut self) {
+        let (id, change, after) = self.choose();
+        let patience = Patience {
+            chance: CHANCE,
+            ..Patience::default()
+        };
+        let before = self.certain.remove(&id);
+        let repeated = self.repeated();
+        let outcome = commit_with(&self.store, &self.envelope, &change, &Clock::default(), false, patience).await;
+        let told = match &outcome {
+            Ok(committed) => format!("made by {}", committed.generation),
+            Err(error) => format!("{error:?}"),
+        };
+        self.bucket.tell(format!("{} {id}: {told}", self.name));
+        let believed = !matches!(outcome, Err(CommitError::ConditionsIgnored));
+        self.bucket.look(|history| {
+            history.hold("P6 a store that keeps conditions is believed", believed, || {
+                self.name.clone()
+            });
+        });
+        match outcome {
+            Ok(committed) => {
+                self.certain.insert(id.clone(), after);
+                self.is_as_known(&id, "when it was told that its change is made");
+                self.refresh(&committed).await;
+            }
+            Err(error) if leaves_open(&error) => {}
+            // Where the store's "no" was said of a write that it had taken, only the next read could have told.
+            Err(CommitError::Store(_)) if self.repeated() > repeated => {}
+            Err(error) => {
+                self.certain.insert(id.clone(), before.flatten());
+                self.is_as_known(&id, &format!("when it was told {error:?}"));
+            }
+        }
+    }
+
+    fn repeated(&self) -> usize {
+        let mine = |name: &&String| **name == self.name;
+        self.bucket.look(|history| history.repeated.iter().filter(mine).count())
+    }
+
+    /// A change, and what is to be found of its key afterwards.
+    fn choose(&mut self) -> (String, Change, Option<(Digest, bool)>) {
+        let active: Vec<(&String, Digest)> = self
+            .certain
+            .iter()
+            .filter_map(|(id, state)| state.filter(|(_, active)| *active).map(|(digest, _)| (id, digest)))
+            .collect();
+        let at = Timestamp::from_millis(0);
+        let kind = if active.is_empty() { 0 } else { self.chance.below(5) };
+        if kind < 2 {
+            self.made += 1;
+            let id = format!("key_{}_{}", self.name, self.made);
+            let digest = Digest::of(&id);
+            let key = NewKey::new(id.clone(), digest, id.clone(), at);
+            return (id, Change::Create(Box::new(key)), Some((digest, true)));
+        }
+        let (id, digest) = self.chance.one_of(&active);
+        let id = id.clone();
+        match kind {
+            2 => (id.clone(), Change::Delete { id }, None),
+            3 => {
+                let change = Change::Revoke {
+                    id: id.clone(),
+                    reason: None,
+                    at,
+                };
+                (id, change, Some((digest, false)))
+            }
+            _ => {
+                self.made += 1;
+                let digest = Digest::of(&format!("{id} {}", self.made));
+                let rotation = Rotation {
+                    id: id.clone(),
+                    digest,
+                    key_prefix: None,
+                    overlap_until: None,
+                    at,
+                };
+                (id, Change::Rotate(rotation), Some((digest, true)))
+            }
+        }
+    }
+
+    fn is_as_known(&self, id: &str, when: &str) {
+        let expected = self.certain.get(id).copied().flatten();
+        self.bucket.look(|history| {
+            let keys = history.keys();
+            let found = keys.get(id).map(|record| {
+                let digest = record["secret_hash"].as_str().unwrap_or_default().to_owned();
+                (digest, record["is_active"].as_bool() != Some(false))
+            });
+            let expected = expected.map(|(digest, active)| (digest.to_string(), active));
+            let same = found == expected;
+            history.hold("P6 told the truth", same, || {
+                format!("{}: {id} is {found:?} and not {expected:?} {when}", self.name)
+            });
+        });
+    }
+
+    /// A refresh that succeeds after a change has brought the change into force.
+    async fn refresh(&self, committed: &Committed) {
+        self.instance.refresh_to(committed.generation).await;
+    }
+}
+
+/// Errors that do not say whether the change was made: all others say that it was not.
+fn leaves_open(error: &CommitError) -> bool {
+    match error {
+        CommitError::Unknown => true,
+        CommitError::Store(error) => !matches!(error, StoreError::Forbidden | StoreError::TooLarge),
+        _ => false,
+    }
+}
