@@ -2,7 +2,9 @@
 
 from html import escape
 
-WIDTH, FRAME, GAP, LEFT, RIGHT, TOP = 900, 130, 34, 70, 20, 60
+WIDTH, FRAME, GAP, LEFT, RIGHT, TOP = 900, 130, 34, 70, 20, 190
+# More bars than these would be too narrow for a name each; by then each has had its turn.
+NAMED = 18
 COLOURS = ["#3b6ea8", "#b0562a"]
 
 
@@ -22,10 +24,10 @@ def draw(title: str, seconds: list[float], frames: list[tuple[str, dict[str, lis
             f'<rect x="{x(begin):.1f}" y="{TOP - 6}" width="{wide:.1f}" height="{height - TOP - 10}" fill="#f3e7d3">'
             f"<title>{escape(name)}</title></rect>"
         )
-        if number < 12:
-            parts.append(
-                f'<text x="{x(begin):.1f}" y="{TOP - 12 - 11 * (number % 2)}" fill="#7a6440">{escape(name)}</text>'
-            )
+        middle = x((begin + end) / 2) + 4
+        if number < NAMED:
+            upwards = f'transform="rotate(-90 {middle:.1f} {TOP - 10})"'
+            parts.append(f'<text x="{middle:.1f}" y="{TOP - 10}" {upwards} fill="#7a6440">{escape(name)}</text>')
     for number, (heading, curves) in enumerate(frames):
         bottom = TOP + number * (FRAME + GAP) + FRAME
         parts += _frame(heading, curves, seconds, x, bottom)

@@ -3,7 +3,9 @@
 use crate::support::{
     asking::Asking,
     documents::{document, good_answer, refusal, secret_of},
+    flood::{Statuses, flood, verify_request},
     http_client::Connection,
+    ports::free_port,
     service::{Service, Settings, eventually},
     stored_object::StoredObject,
 };
@@ -115,6 +117,23 @@ fn a_disk_that_takes_nothing_keeps_nobody_from_a_start_and_a_verify() {
     eventually("the change is in force", || {
         service.verify(&secret_of("key_2")).0 == 200
     });
+}
+
+#[test]
+fn a_log_on_a_full_disk_costs_its_lines_and_nothing_else() {
+    let settings = Settings::file_store().with("PORT", free_port().to_string()).under(&[
+        "sh",
+        "-c",
+        "exec \"$@\" >/dev/full",
+        "sh",
+    ]);
+    let service = serving(&settings);
+    let before = service.resident_kib();
+    let good = |_| verify_request(&secret_of("key_1"), &[]);
+    assert_eq!(flood(&service, 4, 10_000, good), Statuses::from([(200, 10_000)]));
+    let grown = service.peak_resident_kib().saturating_sub(before);
+    assert!(grown < 20 << 10, "{grown} KiB");
+    assert!(service.stop().success());
 }
 
 /// A service whose `DATA_DIR` is a small disk of its own, or nothing where the machine gives none away.
