@@ -18,7 +18,15 @@ const ACCOUNTS: [&str; 9] = [
     "/api/sessions/{id}",
 ];
 
-const OTHERS: [&str; 6] = ["/health", "/ready", "/refresh", "/openapi.json", "/docs", "/redoc"];
+const OTHERS: [&str; 7] = [
+    dashboard::route::EVENTS,
+    "/health",
+    "/ready",
+    "/refresh",
+    "/openapi.json",
+    "/docs",
+    "/redoc",
+];
 
 /// All routes that one client may call so often only.
 pub fn limited() -> impl Iterator<Item = &'static str> {
@@ -27,6 +35,7 @@ pub fn limited() -> impl Iterator<Item = &'static str> {
         .into_iter()
         .chain(Place::PATTERNS)
         .chain(of_dashboard)
+        .chain([dashboard::route::EVENTS])
         .chain([ELSEWHERE_IN_API])
 }
 
