@@ -18,7 +18,8 @@ const ACCOUNTS: [&str; 9] = [
     "/api/sessions/{id}",
 ];
 
-const OTHERS: [&str; 7] = [
+const OTHERS: [&str; 8] = [
+    dashboard::route::EVENTS,
     "/health",
     "/ready",
     "/refresh",
@@ -35,6 +36,7 @@ pub fn limited() -> impl Iterator<Item = &'static str> {
         .into_iter()
         .chain(Place::PATTERNS)
         .chain(of_dashboard)
+        .chain([dashboard::route::EVENTS])
         .chain([ELSEWHERE_IN_API])
 }
 

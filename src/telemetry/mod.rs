@@ -5,6 +5,7 @@ pub mod events;
 pub mod log;
 pub mod metrics;
 mod stamp;
+pub mod tap;
 
 use std::sync::Arc;
 
