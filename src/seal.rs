@@ -16,7 +16,7 @@ const MAX_SEALED_BYTES: usize = 4096;
 pub type OnlyOnce = [u8; NONCE_LEN];
 
 /// A key that seals and opens.
-pub struct Seal(LessSafeKey);
+pub struct Seal(Box<LessSafeKey>);
 
 impl Seal {
     /// The same for the same secret and purpose, wherever it is made.
@@ -26,7 +26,7 @@ impl Seal {
         let key = root
             .expand(&purpose, &AES_256_GCM)
             .expect("one key is less than HKDF can give");
-        Self(LessSafeKey::new(UnboundKey::from(key)))
+        Self(Box::new(LessSafeKey::new(UnboundKey::from(key))))
     }
 
     /// In characters that a cookie can have.

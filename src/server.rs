@@ -1,5 +1,6 @@
 //! Starts everything and stops it: the only wiring.
 
+mod dashboard;
 mod limits;
 mod workers;
 
@@ -28,7 +29,6 @@ use crate::{
     expiry::Expiry,
     http::{
         App, Face,
-        dashboard::{Dashboard, ticket::Tickets},
         deadlines::Deadlines,
         gate::Gate,
         imported::Imported,
@@ -339,6 +339,7 @@ fn wire(
         proxies: config.trusted_proxies.clone(),
     };
     let usage = Usage::start(&config.usage, clock.clone(), telemetry.clone(), rand::random())?;
+    let dashboard = dashboard::start(config, accounts.as_ref(), &reader, &usage, clock.now());
     let management = Management::new(
         catalogue,
         https,
@@ -365,18 +366,11 @@ fn wire(
         described: config.management.api_docs,
         gate,
         slow_request: config.gateway.slow_request.unwrap_or(Duration::MAX),
-        dashboard: dashboard(config, accounts.as_ref()),
+        dashboard,
         accounts,
         draining: AtomicBool::new(false),
     };
     Ok((loader, Arc::new(app)))
-}
-
-/// What is not shared with other instances is made for this process.
-fn dashboard(config: &Config, accounts: Option<&Accounts>) -> Option<Dashboard> {
-    let secret = config.store.storage_secret.as_ref();
-    let tickets = || Tickets::new(accounts, secret, rand::random(), fill);
-    config.management.dashboard.then(|| Dashboard { tickets: tickets() })
 }
 
 fn fill(bytes: &mut [u8]) -> bool {

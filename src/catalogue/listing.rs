@@ -85,6 +85,16 @@ impl Listing {
         unrevoked.map(|record| record.id.clone()).collect()
     }
 
+    /// Those that the filter sees, newest first.
+    pub fn records(&self, filter: &Filter) -> impl Iterator<Item = &Record> {
+        let records = self.records.iter().map(|placed| &placed.record);
+        records.filter(|record| filter.sees(record))
+    }
+
+    pub fn ids(&self, filter: &Filter) -> Vec<String> {
+        self.records(filter).map(|record| record.id.clone()).collect()
+    }
+
     pub fn page(&self, filter: &Filter, after: Option<&After>, limit: usize, now: Timestamp) -> Page<'_> {
         let wanted = |placed: &&Placed| filter.wants(&placed.record, now);
         let total = if filter.wants_all() {

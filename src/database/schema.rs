@@ -10,7 +10,7 @@ struct Migration {
     down: &'static str,
 }
 
-const MIGRATIONS: [Migration; 2] = [
+const MIGRATIONS: [Migration; 3] = [
     Migration {
         version: 1,
         up: include_str!("../../migrations/0001_usage.up.sql"),
@@ -20,6 +20,11 @@ const MIGRATIONS: [Migration; 2] = [
         version: 2,
         up: include_str!("../../migrations/0002_accounts.up.sql"),
         down: include_str!("../../migrations/0002_accounts.down.sql"),
+    },
+    Migration {
+        version: 3,
+        up: include_str!("../../migrations/0003_instances.up.sql"),
+        down: include_str!("../../migrations/0003_instances.down.sql"),
     },
 ];
 

@@ -8,7 +8,6 @@ pub mod query;
 use std::time::Instant;
 
 use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{
     HeaderMap, Request, Response, StatusCode, Version,
     body::Incoming,
@@ -26,6 +25,7 @@ use super::{
     connection::Connection,
     expect_no_body, identity,
     limits::Charged,
+    outgoing::Outgoing,
     proxies,
     reply::{Refusal, Reply, Wait},
     verify::{self, Question, Route},
@@ -41,7 +41,7 @@ pub fn is_at(path: &str) -> bool {
 }
 
 /// A proxy may pass on the length of a body that it keeps to itself; whatever comes, none is waited for.
-pub async fn answer(connection: &Connection, request: Request<Incoming>) -> Response<Full<Bytes>> {
+pub async fn answer(connection: &Connection, request: Request<Incoming>) -> Response<Outgoing> {
     expect_no_body(connection, &request);
     let (head, _) = request.into_parts();
     let mut charged = Charged::default();
@@ -59,9 +59,9 @@ fn let_through(
     charged: Charged,
     version: Version,
     headers: HeaderMap,
-) -> Response<Full<Bytes>> {
+) -> Response<Outgoing> {
     let reply = charged.tell(Reply::json(StatusCode::OK, Bytes::new()));
-    let mut response: Response<Full<Bytes>> = reply.into_response_with(version, headers);
+    let mut response: Response<Outgoing> = reply.into_response_with(version, headers);
     response.headers_mut().remove(CONTENT_TYPE);
     identity.insert_into(response.headers_mut());
     response

@@ -102,6 +102,12 @@ impl Connection {
         OpenRequest(self)
     }
 
+    /// For an answer that is not over when it is made. To be dropped by the connection's own thread, as all else is.
+    pub fn hold(self: &Arc<Self>) -> Held {
+        self.open.store(self.open.load(Relaxed) + 1, Relaxed);
+        Held(Arc::clone(self))
+    }
+
     /// The peer is still sending what nobody will read. Closing at once would make its system throw the answer away.
     pub fn close_gently(&self) {
         self.gentle.store(true, Relaxed);
@@ -242,6 +248,15 @@ impl Drop for OpenRequest<'_> {
     fn drop(&mut self) {
         self.0.open.store(self.0.open.load(Relaxed) - 1, Relaxed);
         self.0.since.store(self.0.worker.sweep(), Relaxed);
+    }
+}
+
+/// An answer that goes on: until this is dropped the connection is not idle.
+pub struct Held(Arc<Connection>);
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        drop(OpenRequest(&self.0));
     }
 }
 

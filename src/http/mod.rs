@@ -18,6 +18,7 @@ pub mod listen;
 pub mod local;
 pub mod metrics;
 pub mod openapi;
+pub mod outgoing;
 pub mod page;
 pub mod patterns;
 pub mod proxies;
@@ -42,7 +43,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http_body_util::{Empty, Full};
+use http_body_util::Empty;
 use hyper::{Method, Request, Response, Version, body::Body as _, body::Incoming, header::ORIGIN};
 
 use crate::{
@@ -60,6 +61,7 @@ use gate::Gate;
 use imported::Imported;
 use keys::{Management, route::Place};
 use local::Caller;
+use outgoing::Outgoing;
 use reply::{Refusal, Reply};
 use tls::Tls;
 use watch::Watch;
@@ -116,10 +118,7 @@ pub struct Face {
 }
 
 /// Answers one request. Nothing that was sent ever comes back in an answer.
-pub async fn answer(
-    connection: Arc<Connection>,
-    request: Request<Incoming>,
-) -> Result<Response<Full<Bytes>>, Infallible> {
+pub async fn answer(connection: Arc<Connection>, request: Request<Incoming>) -> Result<Response<Outgoing>, Infallible> {
     let _open = connection.open_request(request.version());
     if verify::is_single(&connection.face, &request) {
         return Ok(match screen::screen(&request) {
@@ -131,7 +130,7 @@ pub async fn answer(
     Ok(Box::pin(answer_other(&connection, request)).await)
 }
 
-async fn answer_other(connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer_other(connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Outgoing> {
     if cors::covers(request.uri().path()) {
         return answer_pages(connection, request).await;
     }
@@ -141,7 +140,7 @@ async fn answer_other(connection: &Arc<Connection>, request: Request<Incoming>) 
     }
 }
 
-async fn dispatch(connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn dispatch(connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Outgoing> {
     if connection.face.verify && authz::is_at(request.uri().path()) {
         return authz::answer(connection, request).await;
     }
@@ -149,6 +148,9 @@ async fn dispatch(connection: &Arc<Connection>, request: Request<Incoming>) -> R
     match form {
         Some(form) if request.method() == Method::POST => verify::answer(connection, request, form).await,
         Some(_) => refuse(connection, &request, Refusal::MethodNotAllowed { allow: "POST" }),
+        None if request.uri().path() == dashboard::route::EVENTS && connection.worker.app.dashboard.is_some() => {
+            Box::pin(dashboard::feed::answer(connection, request)).await
+        }
         None if is_of_dashboard(connection, request.uri().path()) => call(connection, request).await,
         None => {
             let watch = Watch::begin(connection, &request);
@@ -162,13 +164,13 @@ async fn dispatch(connection: &Arc<Connection>, request: Request<Incoming>) -> R
     }
 }
 
-fn refuse(connection: &Connection, request: &Request<Incoming>, refusal: Refusal) -> Response<Full<Bytes>> {
+fn refuse(connection: &Connection, request: &Request<Incoming>, refusal: Refusal) -> Response<Outgoing> {
     expect_no_body(connection, request);
     Reply::from(refusal).into_response(request.version())
 }
 
 /// Answers what a web page may have asked: whatever the answer is, it says whether the page may read it.
-async fn answer_pages(connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn answer_pages(connection: &Arc<Connection>, request: Request<Incoming>) -> Response<Outgoing> {
     let origins = &connection.worker.app.management.origins;
     let origin = request.headers().get(ORIGIN).cloned();
     let mut response = match screen::screen(&request) {
@@ -187,7 +189,7 @@ async fn answer_pages(connection: &Arc<Connection>, request: Request<Incoming>) 
 }
 
 /// A call of a client, as often as it may make it.
-async fn call(connection: &Connection, request: Request<Incoming>) -> Response<Full<Bytes>> {
+async fn call(connection: &Connection, request: Request<Incoming>) -> Response<Outgoing> {
     let watch = Watch::begin(connection, &request);
     let gate = &connection.worker.app.gate;
     let path = request.uri().path();
@@ -216,7 +218,7 @@ async fn read_and_pass_on(
     connection: &Connection,
     request: Request<Incoming>,
     watch: &Watch<'_>,
-) -> Response<Full<Bytes>> {
+) -> Response<Outgoing> {
     let (head, body) = request.into_parts();
     let body = body::receive(body, connection.worker.deadlines.body).await;
     if body.is_err() {
@@ -228,25 +230,26 @@ async fn read_and_pass_on(
 }
 
 /// Every other route. None of them reads a body.
-async fn route(connection: &Connection, request: Request<Incoming>, watch: &Watch<'_>) -> Response<Full<Bytes>> {
+async fn route(connection: &Connection, request: Request<Incoming>, watch: &Watch<'_>) -> Response<Outgoing> {
     expect_no_body(connection, &request);
     pass_on(connection, request.map(|_| Empty::new()), watch).await
 }
 
-async fn pass_on(
-    connection: &Connection,
-    mut request: Request<Empty<Bytes>>,
-    watch: &Watch<'_>,
-) -> Response<Full<Bytes>> {
-    let caller = Caller {
+async fn pass_on(connection: &Connection, mut request: Request<Empty<Bytes>>, watch: &Watch<'_>) -> Response<Outgoing> {
+    let caller = caller_of(connection, &request, &watch.request_id);
+    request.extensions_mut().insert(caller);
+    (connection.face.routes)(request).await
+}
+
+/// Who asks, as far as connection and request line tell.
+fn caller_of<B>(connection: &Connection, request: &Request<B>, request_id: &str) -> Caller {
+    Caller {
         peer: connection.peer,
         secure: connection.is_secure(),
         version: request.version(),
         authority: request.uri().authority().cloned(),
-        request_id: watch.request_id.clone(),
-    };
-    request.extensions_mut().insert(caller);
-    (connection.face.routes)(request).await
+        request_id: request_id.to_owned(),
+    }
 }
 
 /// A body that nobody will read is still on its way when the answer is: the connection has to be closed gently.

@@ -6,7 +6,8 @@ use super::{accounts, dashboard, keys::route::Place};
 pub const ELSEWHERE_IN_API: &str = "/api/*";
 const ELSEWHERE: &str = "*";
 
-const OTHERS: [&str; 8] = [
+const OTHERS: [&str; 9] = [
+    dashboard::route::EVENTS,
     "/health",
     "/ready",
     "/refresh",
@@ -24,6 +25,7 @@ pub fn limited() -> impl Iterator<Item = &'static str> {
     of_accounts
         .chain(Place::PATTERNS)
         .chain(dashboard::route::Place::PATTERNS)
+        .chain([dashboard::route::EVENTS])
         .chain([ELSEWHERE_IN_API])
 }
 

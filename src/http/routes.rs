@@ -4,7 +4,7 @@
 use std::{convert::Infallible, pin::Pin, sync::Arc};
 
 use bytes::Bytes;
-use http_body_util::{BodyExt as _, Empty, Full};
+use http_body_util::{BodyExt as _, Empty};
 use hyper::{HeaderMap, Method, Request, Response, Version};
 use tower_service::Service as _;
 use warp::{Filter, Rejection, reject};
@@ -17,13 +17,14 @@ use super::{
     local::Caller,
     metrics::{self, Readers},
     openapi::{self, Served},
+    outgoing::Outgoing,
     refresh,
     reply::{Refusal, Reply},
 };
 
 /// All routes of one listener, as one function.
 pub type Routes = Arc<dyn Fn(Request<Empty<Bytes>>) -> Answering + Send + Sync>;
-type Answering = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
+type Answering = Pin<Box<dyn Future<Output = Response<Outgoing>> + Send>>;
 
 /// The public listener. Where an admin listener serves `/refresh` and `/metrics`, there are none here.
 pub fn public(app: &Arc<App>, with_refresh: bool) -> Routes {
@@ -247,14 +248,14 @@ fn erase(routes: warp::filters::BoxedFilter<(warp::reply::Response,)>) -> Routes
 }
 
 /// A reply passes through warp as its own response type; its body is a single piece that is there already.
-async fn unwrapped(answer: warp::reply::Response) -> Response<Full<Bytes>> {
+async fn unwrapped(answer: warp::reply::Response) -> Response<Outgoing> {
     let (head, body) = answer.into_parts();
     let body = body
         .collect()
         .await
         .map(http_body_util::Collected::to_bytes)
         .unwrap_or_default();
-    Response::from_parts(head, Full::new(body))
+    Response::from_parts(head, Outgoing::Whole(body))
 }
 
 impl warp::Reply for Reply {

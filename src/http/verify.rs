@@ -7,8 +7,6 @@ mod validate;
 
 use std::{sync::Arc, time::Instant};
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{HeaderMap, Method, Request, Response, body::Incoming};
 
 use self::decide::{Decided, decide_here};
@@ -18,6 +16,7 @@ use super::{
     connection::Connection,
     identity,
     imported::Busy,
+    outgoing::Outgoing,
     reply::{Refusal, Reply},
 };
 use crate::{
@@ -62,7 +61,7 @@ pub fn is_single(face: &Face, request: &Request<Incoming>) -> bool {
     face.verify && request.method() == Method::POST && request.uri().path() == "/verify"
 }
 
-pub async fn answer(connection: &Connection, request: Request<Incoming>, form: Form) -> Response<Full<Bytes>> {
+pub async fn answer(connection: &Connection, request: Request<Incoming>, form: Form) -> Response<Outgoing> {
     let (head, body) = request.into_parts();
     let reply = match body::receive(body, connection.worker.deadlines.body).await {
         Ok(body) => {

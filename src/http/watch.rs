@@ -3,11 +3,9 @@
 
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
-use http_body_util::Full;
 use hyper::{Method, Request, Response, body::Incoming};
 
-use super::{App, connection::Connection, identity, patterns, verify::Route};
+use super::{App, connection::Connection, identity, outgoing::Outgoing, patterns, verify::Route};
 use crate::telemetry::events::{RequestInfo, Trace};
 
 /// A request on its way to its route.
@@ -34,7 +32,7 @@ impl<'a> Watch<'a> {
         }
     }
 
-    pub fn end(self, response: Response<Full<Bytes>>) -> Response<Full<Bytes>> {
+    pub fn end(self, response: Response<Outgoing>) -> Response<Outgoing> {
         let (status, took) = (response.status().as_u16(), self.began.elapsed());
         self.app.telemetry.metrics.routed(status, took);
         if took >= self.app.slow_request {

@@ -18,7 +18,10 @@ use tracing::{Subscriber, level_filters::LevelFilter};
 use tracing_bunyan_formatter::{BunyanFormattingLayer, JsonStorageLayer};
 use tracing_subscriber::{filter::Targets, fmt::MakeWriter, layer::SubscriberExt, registry};
 
-use super::stamp::Stamp;
+use super::{
+    stamp::Stamp,
+    tap::{Look, Taps},
+};
 use crate::{clock::Clock, config::LogLevel};
 
 /// The bunyan name, on every line.
@@ -57,6 +60,7 @@ impl LogQueue {
             capacity,
             dropped: AtomicU64::new(0),
             level: AtomicU8::new(bunyan_level(LogLevel::Info)),
+            taps: Taps::default(),
             heads: Line::ALL.map(|line| head(line.message(), bunyan_level(line.level()))),
         });
         let writer = Writer {
@@ -85,6 +89,11 @@ impl LogQueue {
         if asleep {
             self.shared().wake.notify_one();
         }
+    }
+
+    /// Shows all lines from now on, until it wants no more.
+    pub fn tap(&self, look: Look) {
+        self.shared().taps.add(look);
     }
 
     /// How many lines were dropped so far.
@@ -232,6 +241,7 @@ struct Shared {
     capacity: usize,
     dropped: AtomicU64,
     level: AtomicU8,
+    taps: Taps,
     heads: [Vec<u8>; 2],
 }
 
@@ -267,6 +277,7 @@ struct Writer<W> {
 impl<W: Write> Writer<W> {
     fn run(mut self) {
         while self.gather() {
+            self.shared.taps.show(&self.batch);
             self.write_batch();
             self.batch.clear();
             self.batch.shrink_to(KEPT_CAPACITY);

@@ -6,6 +6,7 @@ pub mod log;
 pub mod metrics;
 pub mod process;
 mod stamp;
+pub mod tap;
 
 use std::sync::Arc;
 

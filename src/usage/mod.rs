@@ -4,12 +4,19 @@
 pub mod aggregate;
 pub mod audit;
 mod batch;
+mod instances;
 pub mod query;
 pub mod queue;
 mod reader;
 mod writer;
 
-use std::{collections::HashMap, io, sync::Arc, thread, time::Duration};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+    sync::Arc,
+    thread,
+    time::Duration,
+};
 
 use tokio::{
     runtime,
@@ -25,7 +32,8 @@ use self::{
 };
 pub use self::{
     audit::{Action, AuditEntry, AuditFilter, AuditPage, AuditRow, NO_ID},
-    query::{KeyUsage, MAX_HOURS, Summary},
+    instances::{Announced, Instance, Standing},
+    query::{HourUsage, KeyUsage, MAX_HOURS, Summary},
     queue::Seen,
 };
 use crate::{
@@ -70,6 +78,8 @@ struct Running {
     orders: mpsc::UnboundedSender<Order>,
     runtime: runtime::Handle,
     reader: Arc<Reader>,
+    /// Of this instance, in the tables.
+    name: String,
 }
 
 impl Usage {
@@ -129,6 +139,41 @@ impl Usage {
         self.ask(move |connection| {
             let key_ids = key_ids.clone();
             Box::pin(async move { query::last_used(connection, &key_ids).await })
+        })
+        .await
+    }
+
+    /// The keys that were good for something since then; `None` when they are too many to be looked through.
+    pub async fn used_since(&self, since: Timestamp) -> Result<Option<HashSet<String>>, UsageError> {
+        self.ask(move |connection| Box::pin(query::used_since(connection, since)))
+            .await
+    }
+
+    /// The use of all keys by the hour, or of these together; hours without a request are left out.
+    pub async fn hours(&self, key_ids: Option<Vec<String>>, hours: u32) -> Result<Vec<HourUsage>, UsageError> {
+        let now = self.0.clock.now();
+        self.ask(move |connection| {
+            let key_ids = key_ids.clone();
+            Box::pin(async move { query::hours(connection, key_ids.as_deref(), hours, now).await })
+        })
+        .await
+    }
+
+    /// From now on the other instances can see this one.
+    pub fn announce(&self, announced: Announced) {
+        if let Some(running) = &self.0.running {
+            running.inbox.announce(announced);
+        }
+    }
+
+    /// All instances that write into the same database.
+    pub async fn instances(&self) -> Result<Vec<Instance>, UsageError> {
+        let now = self.0.clock.now();
+        let own = self.0.running.as_ref().map(|running| running.name.clone());
+        let own = own.unwrap_or_default();
+        self.ask(move |connection| {
+            let own = own.clone();
+            Box::pin(async move { instances::list(connection, &own, now).await })
         })
         .await
     }
@@ -195,13 +240,14 @@ fn start_thread(
         usage: config.usage_retention,
         audit: config.audit_retention,
     };
+    let name = format!("{random:016x}");
     let writer = Writer::new(
         inbox.clone(),
         database.clone(),
         retention,
         clock.clone(),
         telemetry.clone(),
-        random,
+        name.clone(),
     );
     let (orders, ordered) = mpsc::unbounded_channel();
     let running = Running {
@@ -209,6 +255,7 @@ fn start_thread(
         orders,
         runtime: runtime.handle().clone(),
         reader: Arc::new(Reader::new(database)),
+        name,
     };
     thread::Builder::new().name("usage".to_owned()).spawn(move || {
         courtesy::stand_back();

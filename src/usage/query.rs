@@ -1,6 +1,6 @@
 //! What is asked of the tables: the use of one key, of all keys, and when keys were last used.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde::Serialize;
 
@@ -14,6 +14,8 @@ pub const MAX_HOURS: u32 = 8760;
 
 const TOP_ENDPOINTS: i64 = 10;
 const TOP_KEYS: i64 = 100;
+/// Of so many keys at most it is looked up whether they were used lately.
+const MOST_USED: i64 = 200_000;
 
 /// The use of one key. The members' names are the JSON of the command line and of the service.
 #[derive(Clone, Debug, Default, PartialEq, Serialize)]
@@ -189,6 +191,54 @@ pub async fn last_used(
         }
     }
     Ok(found)
+}
+
+/// The keys that were good for something since then; `None` when they are more than can be looked through.
+pub async fn used_since(
+    connection: &mut Connection,
+    since: Timestamp,
+) -> Result<Option<HashSet<String>>, DatabaseError> {
+    let sql = "SELECT key_id FROM key_last_used WHERE last_used_at >= $1 LIMIT $2";
+    let rows = connection.fetch(sql, &[since.into(), (MOST_USED + 1).into()]).await?;
+    let is_whole = i64::try_from(rows.len()).is_ok_and(|found| found <= MOST_USED);
+    Ok(is_whole.then(|| rows.iter().map(|row| text(&row[0])).collect()))
+}
+
+/// The use of all keys by the hour, or of these together.
+pub async fn hours(
+    connection: &mut Connection,
+    key_ids: Option<&[String]>,
+    hours: u32,
+    now: Timestamp,
+) -> Result<Vec<HourUsage>, DatabaseError> {
+    let window = Window::new(hours, now, None);
+    let Some(key_ids) = key_ids else {
+        return by_hour(connection, &window).await;
+    };
+    let mut sums: BTreeMap<i64, [u64; 3]> = BTreeMap::new();
+    // A fixed number of places, as above.
+    for ids in key_ids.chunks(8) {
+        let sql = concat!(
+            "SELECT ",
+            sums!(),
+            ", hour FROM api_key_usage WHERE hour >= $1 AND key_id IN ($2, $3, $4, $5, $6, $7, $8, $9) GROUP BY hour"
+        );
+        let mut values: Vec<Value> = vec![window.first_hour.into()];
+        values.extend((0..8).map(|at| Value::from(ids[at.min(ids.len() - 1)].as_str())));
+        for row in connection.fetch(sql, &values).await? {
+            let sum = sums.entry(row[3].int()).or_default();
+            for (sum, value) in sum.iter_mut().zip(&row) {
+                *sum += value.count();
+            }
+        }
+    }
+    let hour = |(hour, [requests, errors, total_us]): (i64, [u64; 3])| HourUsage {
+        hour: Timestamp::from_millis(hour * 3_600_000).to_string(),
+        requests,
+        errors,
+        average_response_time_ms: millis(total_us.checked_div(requests).unwrap_or_default()),
+    };
+    Ok(sums.into_iter().map(hour).collect())
 }
 
 /// Which rows are asked for.

@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
     time::Duration,
 };
 
@@ -17,6 +17,7 @@ use super::{
     aggregate::{MAX_ROWS, Pending},
     audit::{self, AuditRow},
     batch::{self, Batch, MAX_BATCH},
+    instances::{self, Announced, Due},
     queue::Queue,
 };
 use crate::{
@@ -53,6 +54,7 @@ const PRUNE_EVERY: Duration = Duration::from_hours(1);
 pub struct Inbox {
     pub queue: Queue,
     audits: Mutex<Vec<AuditRow>>,
+    announced: OnceLock<Announced>,
 }
 
 impl Inbox {
@@ -60,6 +62,7 @@ impl Inbox {
         Self {
             queue,
             audits: Mutex::new(Vec::new()),
+            announced: OnceLock::new(),
         }
     }
 
@@ -71,6 +74,11 @@ impl Inbox {
             audits.push(row);
         }
         has_room
+    }
+
+    /// Once; what is said later is not heard.
+    pub fn announce(&self, announced: Announced) {
+        drop(self.announced.set(announced));
     }
 
     fn audits(&self) -> MutexGuard<'_, Vec<AuditRow>> {
@@ -119,6 +127,7 @@ struct Desk {
     /// The last batch was written with some effort: only what is urgent is written before then.
     paces_until: Instant,
     prunes_at: Instant,
+    announces: Due,
 }
 
 impl Writer {
@@ -128,7 +137,7 @@ impl Writer {
         retention: Retention,
         clock: Arc<Clock>,
         telemetry: Telemetry,
-        random: u64,
+        name: String,
     ) -> Self {
         Self {
             inbox,
@@ -140,7 +149,7 @@ impl Writer {
             retention,
             clock,
             telemetry,
-            name: format!("{random:016x}"),
+            name,
         }
     }
 
@@ -189,7 +198,8 @@ impl Writer {
         let gathered: u64 = self.gathered().pending.take().iter().map(|row| row.requests).sum();
         let waiting: u64 = desk.waiting.iter().map(Batch::requests).sum();
         self.telemetry.metrics.usage_dropped(gathered + waiting);
-        if let Some(connection) = desk.connection.take() {
+        if let Some(mut connection) = desk.connection.take() {
+            let _ = timeout(PATIENCE, instances::leave(&mut connection, &self.name)).await;
             // Everything that was to be kept is committed; this is only for tidiness.
             let _ = timeout(PATIENCE, connection.close()).await;
         }
@@ -321,12 +331,25 @@ impl Writer {
             return;
         }
         let outcome = match ready(&mut desk.connection, &self.database).await {
-            Ok(connection) => self.claim_and_prune(connection, &mut desk.prunes_at).await,
+            Ok(connection) => match self.announce(connection, &mut desk.announces).await {
+                Ok(()) => self.claim_and_prune(connection, &mut desk.prunes_at).await,
+                failed => failed,
+            },
             Err(error) => Err(error),
         };
         match outcome {
             Ok(()) => self.is_up(desk),
             Err(error) => self.is_down(desk, error),
+        }
+    }
+
+    async fn announce(&self, connection: &mut Connection, due: &mut Due) -> Result<(), DatabaseError> {
+        match self.inbox.announced.get() {
+            Some(announced) if due.is_over() => {
+                let announcing = instances::announce(connection, &self.name, announced, self.clock.now());
+                in_time(PATIENCE, announcing).await
+            }
+            Some(_) | None => Ok(()),
         }
     }
 
@@ -370,6 +393,7 @@ impl Desk {
             rests_until: None,
             paces_until: Instant::now(),
             prunes_at: Instant::now(),
+            announces: Due::now(),
         }
     }
 

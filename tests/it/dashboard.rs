@@ -1,5 +1,8 @@
 //! The dashboard's side of the service: who is logged in there, and what they may do by their cookie.
 
+mod feed;
+mod overview;
+
 use serde_json::{Value, json};
 
 use crate::support::{

@@ -397,7 +397,7 @@ fn tables_are_made_once_by_many_at_once_and_taken_back(setup: &Setup) {
         let tables: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         assert_eq!(tables["version"], tables["latest"]);
     }
-    assert_eq!(setup.sql("SELECT COUNT(*) FROM schema_migrations"), "2");
+    assert_eq!(setup.sql("SELECT COUNT(*) FROM schema_migrations"), "3");
     assert_eq!(
         settings.run(&["database", "down"]).status.code(),
         Some(2),
@@ -407,7 +407,7 @@ fn tables_are_made_once_by_many_at_once_and_taken_back(setup: &Setup) {
         assert_eq!(setup.json(&["database", "down", "--yes"])["version"], 0);
     }
     assert_eq!(setup.json(&["database", "status"])["version"], 0);
-    assert_eq!(setup.json(&["database", "up"])["version"], 2);
+    assert_eq!(setup.json(&["database", "up"])["version"], 3);
     assert_eq!(setup.json(&["usage"])["total_requests"], 0);
 }
 

@@ -4,6 +4,7 @@
 use hyper::{
     HeaderMap, Method, Uri,
     header::{HOST, HeaderName, ORIGIN},
+    http::uri::Authority,
 };
 
 use super::ticket::Ticket;
@@ -40,9 +41,9 @@ pub fn is_own_page(caller: &Caller, headers: &HeaderMap) -> bool {
         let origin = Uri::try_from(origin.as_bytes())
             .ok()
             .filter(|origin| origin.scheme().is_some());
-        let origin = origin.as_ref().and_then(Uri::authority).map(|host| host.as_str());
+        let origin = origin.as_ref().and_then(Uri::authority).map(Authority::as_str);
         let sent = headers.get(HOST).and_then(|host| host.to_str().ok());
-        let asked = caller.authority.as_ref().map(|host| host.as_str()).or(sent);
+        let asked = caller.authority.as_ref().map(Authority::as_str).or(sent);
         origin
             .zip(asked)
             .is_some_and(|(origin, asked)| origin.eq_ignore_ascii_case(asked))

@@ -2,29 +2,37 @@
 
 use hyper::Method;
 
+/// Where events are sent; it goes on, so it is apart.
+pub const EVENTS: &str = "/dashboard/events";
+
 /// A path, whatever the method.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Place {
     Session,
+    Overview,
 }
 
 impl Place {
-    pub const PATTERNS: [&'static str; 1] = [Self::Session.pattern()];
+    pub const PATTERNS: [&'static str; 2] = [Self::Session.pattern(), Self::Overview.pattern()];
 
     /// `None` for a path that is no route. The path is taken to the letter.
     pub fn of(path: &str) -> Option<Self> {
-        [Self::Session].into_iter().find(|place| place.pattern() == path)
+        [Self::Session, Self::Overview]
+            .into_iter()
+            .find(|place| place.pattern() == path)
     }
 
     pub const fn pattern(self) -> &'static str {
         match self {
             Self::Session => "/dashboard/session",
+            Self::Overview => "/dashboard/overview",
         }
     }
 
     pub const fn allow(self) -> &'static str {
         match self {
             Self::Session => "GET, HEAD, POST, DELETE",
+            Self::Overview => "GET, HEAD",
         }
     }
 

@@ -13,7 +13,7 @@ use super::{
 };
 use crate::{
     accounts::{AccountError, Visitor},
-    core::{secret::Secret, time::Timestamp},
+    core::{scope::Scope, secret::Secret, time::Timestamp},
     http::{
         App,
         accounts::{
@@ -210,7 +210,7 @@ fn shown<'a>(name: &'a str, principal: &'a Principal, ticket: &'a Ticket) -> Sho
         },
         name,
         admin: principal.owner().is_none(),
-        scopes: principal.scopes().iter().map(|scope| scope.as_str()).collect(),
+        scopes: principal.scopes().iter().map(Scope::as_str).collect(),
         csrf: ticket.csrf.expose(),
         expires_at: ticket.expires_at.to_string(),
     }

@@ -171,7 +171,6 @@ fn can_happen(problem: &Problem, call: &Call) -> bool {
         | Problem::AccountsUnavailable
         | Problem::OutcomeUnknown => true,
         Problem::MethodNotAllowed { .. } => false,
-        Problem::ForeignPage => changes,
         Problem::NotFound => names_key,
         Problem::BroaderThanMaker | Problem::UnsupportedMediaType => has_body,
         Problem::Invalid(_) => has_body || is_of_usage || *call == Call::List,
@@ -182,7 +181,7 @@ fn can_happen(problem: &Problem, call: &Call) -> bool {
         Problem::KeyDefective => has_body && names_key,
         Problem::IdempotencyKeyReused | Problem::AnswerSealed => is_repeatable,
         Problem::StoreUnavailable | Problem::StoreUnfit => !matches!(call, Call::Summary | Call::Audit),
-        Problem::Contended => changes,
+        Problem::Contended | Problem::ForeignPage => changes,
         Problem::NoRandomness => matches!(call, Call::Create | Call::Rotate(_)),
         Problem::UsageOff | Problem::UsageUnavailable => is_of_usage,
     }

@@ -152,7 +152,7 @@ async fn instances_that_start_at_once_make_the_tables_once() {
         }
         assert_eq!(
             place.sql("SELECT version FROM schema_migrations ORDER BY version"),
-            "1\n2"
+            "1\n2\n3"
         );
     }
 }

@@ -1,0 +1,2 @@
+-- Takes back 0003_instances.up.sql.
+DROP TABLE instances;
