@@ -320,6 +320,7 @@ fn wire(
         envelope,
         clock.clone(),
         refresher.clone(),
+        reader.clone(),
         config.store.allow_unconditional_writes,
     );
     let https = https::Rule {
