@@ -332,6 +332,7 @@ fn wire(
         envelope,
         clock.clone(),
         refresher.clone(),
+        reader.clone(),
         config.store.allow_unconditional_writes,
     );
     let https = https::Rule {

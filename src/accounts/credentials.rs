@@ -158,12 +158,11 @@ impl Shared {
             .await?;
         let hash = self.hasher.hash(&new).await?;
         // With this all sessions are over, and only the one that asks is carried on.
-        let epoch = budget
-            .ask(self.users.set_password(proven.user.id, hash.as_str()))
-            .await?;
-        let epoch = epoch.ok_or(AccountError::WrongPassword)?;
+        let user = proven.user;
+        let changing = self.users.set_password(user.id, user.epoch, hash.as_str());
+        let epoch = budget.ask(changing).await?.ok_or(AccountError::WrongPassword)?;
         let kept = Some((&person.session, epoch));
-        budget.ask(self.sessions.end_all(proven.user.id, kept)).await?;
+        budget.ask(self.sessions.end_all(user.id, kept)).await?;
         Ok(())
     }
 
@@ -183,9 +182,13 @@ impl Shared {
         let proven = self
             .prove(&mut budget, login, &password, visitor.address, may_leave)
             .await?;
-        let user = proven.user.id;
-        budget.ask(self.users.begin_deletion(user, self.clock.now())).await?;
-        Ok(user)
+        let user = proven.user;
+        let leaving = self.users.begin_own_deletion(user.id, user.epoch, self.clock.now());
+        if budget.ask(leaving).await? {
+            Ok(user.id)
+        } else {
+            Err(AccountError::WrongPassword)
+        }
     }
 
     /// That somebody else has finished it is as good.

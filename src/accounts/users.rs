@@ -89,10 +89,12 @@ impl Users {
         self.fetch(sql, &[after.0.into(), i64::from(limit).into()]).await
     }
 
-    /// All sessions end with it but those that are carried into the epoch that this returns. `None` when the user is gone.
-    pub async fn set_password(&self, id: UserId, hash: &str) -> Result<Option<i64>, Unavailable> {
-        let sql = "UPDATE users SET password_hash = $2, epoch = epoch + 1 WHERE id = $1 RETURNING epoch";
-        let values = [id.0.into(), hash.into()];
+    /// All sessions end with it but those that are carried into the epoch that this returns. `None` when the user is gone,
+    /// is disabled or leaving, or has had another password since this epoch: then the one that was proven counts no more.
+    pub async fn set_password(&self, id: UserId, epoch: i64, hash: &str) -> Result<Option<i64>, Unavailable> {
+        let sql = "UPDATE users SET password_hash = $3, epoch = epoch + 1
+                   WHERE id = $1 AND epoch = $2 AND disabled_at IS NULL AND leaving_at IS NULL RETURNING epoch";
+        let values = [id.0.into(), epoch.into(), hash.into()];
         let rows = self.pool.run(async |c| c.fetch(sql, &values).await).await?;
         Ok(rows.first().map(|row| row[0].int()))
     }
@@ -125,6 +127,14 @@ impl Users {
     pub async fn begin_deletion(&self, id: UserId, at: Timestamp) -> Result<bool, Unavailable> {
         let sql = "UPDATE users SET leaving_at = COALESCE(leaving_at, $2), epoch = epoch + 1 WHERE id = $1";
         self.change(sql, &[id.0.into(), at.into()]).await
+    }
+
+    /// The same by its holder, whose password was proven in this epoch. False when it is not theirs any more, but true when
+    /// the deletion was begun meanwhile: it only has to be finished.
+    pub async fn begin_own_deletion(&self, id: UserId, epoch: i64, at: Timestamp) -> Result<bool, Unavailable> {
+        let sql = "UPDATE users SET leaving_at = COALESCE(leaving_at, $3), epoch = epoch + 1
+                   WHERE id = $1 AND (epoch = $2 OR leaving_at IS NOT NULL)";
+        self.change(sql, &[id.0.into(), epoch.into(), at.into()]).await
     }
 
     /// The login is free for others from now on. False when the user was gone already.

@@ -8,7 +8,7 @@ mod listing;
 mod record;
 mod search;
 
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError};
 
 use serde_json::value::RawValue;
 use tokio::{
@@ -32,9 +32,10 @@ use crate::{
         index::Index,
         key::Key,
         time::Timestamp,
+        verify::Refusal,
     },
     envelope::Envelope,
-    loader::Refresher,
+    loader::{Reader, Refresher},
     store::{
         Fetched, Store, StoreError, Version,
         commit::{self, CommitError, Committed},
@@ -59,6 +60,7 @@ struct Shared {
     envelope: Envelope,
     clock: Arc<Clock>,
     refresher: Refresher,
+    reader: Reader,
     allow_unconditional: bool,
     /// Own changes go one after the other: they would only be in each other's way at the store.
     turn: Semaphore,
@@ -79,6 +81,8 @@ pub enum Trouble {
     UnknownKey,
     /// The one who asks may not make this change.
     NotAllowed,
+    /// The key by which it is asked for is not what it was.
+    Asker(Refusal),
     /// The record is not the one that was expected.
     Changed,
     KeyRevoked,
@@ -120,9 +124,19 @@ impl Standing {
     }
 }
 
-/// What has to be true of a record, as it is and as it will be, for a change to be made; asked of the very document that
-/// is written back.
+/// What has to be true of a record, as it is and as it will be.
 pub type Guard = Arc<dyn Fn(&Standing, &Standing) -> Result<(), Trouble> + Send + Sync>;
+
+/// What has to be true of the one who asks.
+pub type AskerGuard = Arc<dyn Fn(&Document, Timestamp) -> Result<(), Refusal> + Send + Sync>;
+
+/// What has to be true for a change to be made; asked of the very document that is written back.
+#[derive(Clone, Default)]
+pub struct Conditions {
+    pub asker: Option<AskerGuard>,
+    /// Of the record that is changed, which has to be there.
+    pub record: Option<Guard>,
+}
 
 impl Catalogue {
     /// To be called within the runtime that is to do the work.
@@ -131,6 +145,7 @@ impl Catalogue {
         envelope: Envelope,
         clock: Arc<Clock>,
         refresher: Refresher,
+        reader: Reader,
         allow_unconditional: bool,
     ) -> Self {
         let shared = Shared {
@@ -138,6 +153,7 @@ impl Catalogue {
             envelope,
             clock,
             refresher,
+            reader,
             allow_unconditional,
             turn: Semaphore::new(1),
             waiting: Semaphore::new(WAITING),
@@ -172,7 +188,7 @@ impl Catalogue {
         match fetched.map_err(Trouble::from)? {
             Fetched::Unchanged => {}
             // As everywhere: absence after a document is a fault, absence before the first one is no keys.
-            Fetched::Missing if known.is_some() => return Err(Trouble::Store),
+            Fetched::Missing if known.is_some() || self.shared.has_seen_keys() => return Err(Trouble::Store),
             Fetched::Missing => return Ok(Arc::default()),
             Fetched::Object { version, bytes } => {
                 let envelope = self.shared.envelope.clone();
@@ -216,18 +232,19 @@ impl Catalogue {
             return Ok(unrevoked);
         }
         let reason = reason.to_owned();
-        self.change(Change::RevokeOwned { owner, reason, at }, None).await?;
+        let change = Change::RevokeOwned { owner, reason, at };
+        self.change(change, Conditions::default()).await?;
         Ok(unrevoked)
     }
 
-    /// Makes the change if the guard has nothing against it. To be called within `carry_out`.
-    pub async fn change(&self, change: Change, guard: Option<Guard>) -> Result<Made, Trouble> {
+    /// Makes the change if the conditions hold. To be called within `carry_out`.
+    pub async fn change(&self, change: Change, conditions: Conditions) -> Result<Made, Trouble> {
         let _waiting = self.shared.waiting.try_acquire().map_err(|_| Trouble::Busy)?;
         let turn = timeout(PATIENCE, self.shared.turn.acquire())
             .await
             .map_err(|_| Trouble::Busy)?;
         let (shared, runtime) = (Arc::clone(&self.shared), self.runtime.clone());
-        let committed = spawn_blocking(move || runtime.block_on(shared.commit(&change, guard.as_ref()))).await;
+        let committed = spawn_blocking(move || runtime.block_on(shared.commit(&change, &conditions))).await;
         drop(turn);
         let committed = committed.unwrap_or(Err(Trouble::Unknown))?;
         // When this fails the loader says so, and the change is in force here at the next poll.
@@ -243,10 +260,13 @@ impl Catalogue {
 }
 
 impl Shared {
-    async fn commit(&self, change: &Change, guard: Option<&Guard>) -> Result<Committed, Trouble> {
-        let check = |document: &Document| match (guard, change.key_id()) {
-            (Some(guard), Some(id)) => judge(document, id, change, guard),
-            _ => Ok(()),
+    async fn commit(&self, change: &Change, conditions: &Conditions) -> Result<Committed, Trouble> {
+        let found = std::sync::Mutex::new(None);
+        let check = |document: &Document| {
+            self.judge(document, change, conditions).map_err(|trouble| {
+                *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+                ChangeError::NotAllowed
+            })
         };
         let committing = commit::commit_checked(
             &self.store,
@@ -256,12 +276,38 @@ impl Shared {
             self.allow_unconditional,
             &check,
         );
-        committing.await.map_err(Trouble::from)
+        let committed = committing.await;
+        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+        committed.map_err(|error| match (error, found) {
+            (CommitError::Change(ChangeError::NotAllowed), Some(trouble)) => trouble,
+            (error, _) => error.into(),
+        })
+    }
+
+    fn judge(&self, document: &Document, change: &Change, conditions: &Conditions) -> Result<(), Trouble> {
+        let is_blank = document.generation().is_none() && document.records().len() == 0;
+        if is_blank && self.has_seen_keys() {
+            // A document that is gone must not be begun anew: whoever has seen the old one would never take the new.
+            return Err(Trouble::Store);
+        }
+        if let Some(asker) = &conditions.asker {
+            asker(document, self.clock.now()).map_err(Trouble::Asker)?;
+        }
+        match (&conditions.record, change.key_id()) {
+            (Some(guard), Some(id)) => judge_record(document, id, change, guard),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a document with something in it is in force here.
+    fn has_seen_keys(&self) -> bool {
+        let loaded = self.reader.current();
+        loaded.is_some_and(|loaded| loaded.index.generation().is_some() || loaded.index.keys_count() > 0)
     }
 }
 
 /// Asks the guard about every record with this id.
-fn judge(document: &Document, id: &str, change: &Change, guard: &Guard) -> Result<(), ChangeError> {
+fn judge_record(document: &Document, id: &str, change: &Change, guard: &Guard) -> Result<(), Trouble> {
     let mut found = false;
     for raw in document.records() {
         let Some(record) = Record::read(raw, None).filter(|record| record.id == id) else {
@@ -270,13 +316,9 @@ fn judge(document: &Document, id: &str, change: &Change, guard: &Guard) -> Resul
         found = true;
         let before = Standing::of(record, raw);
         let after = change.patched(raw).and_then(|raw| Standing::read(&raw));
-        guard(&before, after.as_ref().unwrap_or(&before)).map_err(|trouble| match trouble {
-            Trouble::Changed => ChangeError::Changed,
-            Trouble::NotAllowed => ChangeError::NotAllowed,
-            _ => ChangeError::UnknownKey,
-        })?;
+        guard(&before, after.as_ref().unwrap_or(&before))?;
     }
-    if found { Ok(()) } else { Err(ChangeError::UnknownKey) }
+    if found { Ok(()) } else { Err(Trouble::UnknownKey) }
 }
 
 fn read(envelope: &Envelope, bytes: &[u8]) -> Result<Listing, Trouble> {

@@ -17,7 +17,9 @@ use serde_json::{Value, json};
 
 use crate::support::{
     backend::Backend,
-    clients::each,
+    certificates::{Authority, Key},
+    clients::{Language, each},
+    documents::{document, secret_of},
     http_client::Connection,
     ports::{RefusingPort, free_port},
     service::{Service, Settings, eventually, printed_secret},
@@ -416,6 +418,31 @@ fn a_peer_that_is_silent_or_slow_or_absent_is_given_up_on() {
 }
 
 #[test]
+fn the_key_goes_to_nobody_whose_certificate_is_not_trusted() {
+    let authority = Authority::new();
+    let pair = authority.issue("usual", Key::P256);
+    let settings = Settings::file_store()
+        .with("SSL_CERTFILE", pair.certificate.to_str().expect("a path in UTF-8"))
+        .with("SSL_KEYFILE", pair.key.to_str().expect("a path in UTF-8"));
+    settings.write_document(&document(1, &["key_1"]));
+    let service = settings.start();
+    service.wait_for_event("keys_loaded", |_| true);
+    for language in [Language::Python, Language::JavaScript] {
+        let mut trusting = language.asking_securely(service.address(), Some(&authority.root()));
+        assert_eq!(trusting.key(&secret_of("key_1"))["key_id"], "key_1", "{language:?}");
+        let mut suspicious = language.asking_securely(service.address(), None);
+        assert_eq!(
+            suspicious.key(&secret_of("key_1"))["code"],
+            "unavailable",
+            "{language:?}"
+        );
+    }
+    let verified = || service.events("verification_success").len();
+    eventually("what was let in is logged", || verified() >= 2);
+    assert_eq!(verified(), 2);
+}
+
+#[test]
 fn what_cannot_be_a_key_is_refused_and_a_question_that_is_wrong_is_no_answer_about_a_key() {
     let service = ready_service();
     let secret = new_key(&service, &[]);
@@ -573,7 +600,9 @@ fn trickling() -> SocketAddr {
     thread::spawn(move || {
         for mut stream in listener.incoming().flatten() {
             thread::spawn(move || {
-                let _ = stream.read(&mut [0; 4096]);
+                let Ok(1..) = stream.read(&mut [0; 4096]) else {
+                    return;
+                };
                 for byte in http("200 OK", "", GOOD).into_bytes() {
                     thread::sleep(Duration::from_millis(50));
                     // The client goes when its time is over.

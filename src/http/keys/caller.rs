@@ -186,7 +186,9 @@ async fn of_digest(
     let good = decided.verdict.map_err(principal::refused)?;
     known.key_id = Some(good.id.to_owned());
     Ok(Found {
-        principal: Principal::of_key(&good).ok_or(Problem::InsufficientScope)?,
+        principal: Principal::of_key(&good)
+            .ok_or(Problem::InsufficientScope)?
+            .shown_by(shown.digest),
         name: principal::plain(good.name),
         expires_at: good.expires_at,
         presented: shown.presented,

@@ -52,7 +52,10 @@ pub async fn patch(management: &Management, principal: &Principal, asked: &Asked
         expected: None,
         at: now,
     };
-    let made = management.catalogue.change(change, Some(guard)).await?;
+    let made = management
+        .catalogue
+        .change(change, principal.conditions(Some(guard)))
+        .await?;
     let record = made.record.ok_or(Problem::OutcomeUnknown)?;
     Ok(Done::about(id.to_owned(), record_answer(management, &record).await))
 }
@@ -66,7 +69,7 @@ pub async fn revoke(management: &Management, principal: &Principal, id: &str) ->
     };
     management
         .catalogue
-        .change(change, Some(principal.sees_guard()))
+        .change(change, principal.conditions(Some(principal.sees_guard())))
         .await?;
     let body = Revoked {
         message: "API key revoked successfully",
@@ -97,7 +100,7 @@ pub async fn rotate(management: &Management, principal: &Principal, asked: &Aske
     });
     let made = management
         .catalogue
-        .change(change, Some(principal.covers_guard()))
+        .change(change, principal.conditions(Some(principal.covers_guard())))
         .await;
     let record = made.map_err(Problem::from)?.record.ok_or(Problem::OutcomeUnknown)?;
     let answer = Answer::json(StatusCode::OK, with_secret(&record, &secret, now)).with(ETAG, etag(record.tag));
@@ -117,7 +120,7 @@ pub async fn reactivate(
     };
     let made = management
         .catalogue
-        .change(change, Some(principal.covers_guard()))
+        .change(change, principal.conditions(Some(principal.covers_guard())))
         .await;
     let record = made.map_err(Problem::from)?.record.ok_or(Problem::OutcomeUnknown)?;
     Ok(Done::about(id.to_owned(), record_answer(management, &record).await))

@@ -76,7 +76,7 @@ pub async fn create(management: &Management, principal: &Principal, asked: &Aske
     let change = Change::Create(Box::new(key));
     let record = management
         .catalogue
-        .change(change, None)
+        .change(change, principal.conditions(None))
         .await?
         .record
         .ok_or(Problem::OutcomeUnknown)?;

@@ -382,6 +382,7 @@ impl From<Trouble> for Problem {
         match trouble {
             Trouble::UnknownKey => Self::NotFound,
             Trouble::NotAllowed => Self::BroaderThanMaker,
+            Trouble::Asker(refusal) => principal::refused(refusal),
             Trouble::Changed => Self::PreconditionFailed,
             Trouble::KeyRevoked => Self::KeyRevoked,
             Trouble::KeyExpired => Self::KeyExpired,

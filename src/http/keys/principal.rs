@@ -4,17 +4,21 @@
 use std::sync::Arc;
 
 use hyper::HeaderMap;
+use serde_json::value::RawValue;
 
 use super::problem::Problem;
 use crate::{
     accounts::UserId,
-    catalogue::{Filter, Guard, Record, Standing, Trouble},
+    catalogue::{AskerGuard, Conditions, Filter, Guard, Record, Standing, Trouble},
     core::{
         bounds::Bounds,
+        document::{Document, Members, text},
+        index::Index,
         scope::{self, Scope},
-        secret::Secret,
+        secret::{Digest, Secret},
         terms::Environment,
-        verify::{Good, Refusal},
+        time::Timestamp,
+        verify::{self, Good, Refusal},
     },
     http::authz::credential::{Credential, NoCredential},
 };
@@ -33,6 +37,8 @@ pub struct Principal {
     environment: Option<Environment>,
     /// Within what the presented key is held.
     bounds: Bounds,
+    /// Under what the presented key is found.
+    digest: Option<Digest>,
 }
 
 /// For the log, which shows ids alone.
@@ -86,7 +92,17 @@ impl Principal {
             scopes: policy.scopes.to_vec(),
             environment: policy.environment,
             bounds: Bounds::new(policy.terms, key.expires_at),
+            digest: None,
         })
+    }
+
+    /// The key was presented as this.
+    #[must_use]
+    pub fn shown_by(self, digest: Digest) -> Self {
+        Self {
+            digest: Some(digest),
+            ..self
+        }
     }
 
     /// A person manages the keys whose owner is their id, of every environment, and gives the scopes that people may give.
@@ -97,6 +113,7 @@ impl Principal {
             scopes: scopes.to_vec(),
             environment: None,
             bounds: Bounds::default(),
+            digest: None,
         }
     }
 
@@ -164,6 +181,52 @@ impl Principal {
         self.reach == Reach::All || own.is_none() || own == environment
     }
 
+    /// The caller's own, and that of the record that is changed.
+    pub fn conditions(&self, record: Option<Guard>) -> Conditions {
+        let own = self.clone();
+        let asker = move |document: &Document, now: Timestamp| own.is_still(document, now);
+        Conditions {
+            asker: self.digest.is_some().then(|| Arc::new(asker) as AskerGuard),
+            record,
+        }
+    }
+
+    /// Whether the presented key still is what it was here, in a document that may be newer: a key that was taken away
+    /// elsewhere a moment ago must leave nothing behind that outlives it.
+    fn is_still(&self, document: &Document, now: Timestamp) -> Result<(), Refusal> {
+        let (Who::Key(id), Some(digest)) = (&self.who, &self.digest) else {
+            return Ok(());
+        };
+        let is_named = |members: &Members<'_>| members.get("id").and_then(text).is_some_and(|named| named == *id);
+        let is_own = |raw: &&RawValue| Members::read(raw).as_ref().is_some_and(is_named);
+        let own: Vec<&str> = document.records().filter(is_own).map(RawValue::get).collect();
+        let alone = format!(r#"{{"keys":[{}]}}"#, own.join(","));
+        let index = Index::build(alone.as_bytes()).map_err(|_| Refusal::Invalid)?;
+        let key = verify::holder(&index, digest, now).ok_or(Refusal::Invalid)?;
+        if key.is_revoked(now) {
+            return Err(Refusal::Revoked);
+        }
+        if key.has_expired(now) {
+            return Err(Refusal::Expired);
+        }
+        match Self::of_key(&key) {
+            Some(fresh) if fresh.is_worth(self) => Ok(()),
+            Some(_) | None => Err(Refusal::InsufficientScope),
+        }
+    }
+
+    fn is_worth(&self, other: &Self) -> bool {
+        let worth = |own: &Self| {
+            (
+                own.reach.clone(),
+                own.scopes.clone(),
+                own.environment,
+                own.bounds.clone(),
+            )
+        };
+        worth(self) == worth(other)
+    }
+
     /// Lets a change pass for a key that the caller can see.
     pub fn sees_guard(&self) -> Guard {
         let own = self.clone();
@@ -228,10 +291,8 @@ pub const fn refused(refusal: Refusal) -> Problem {
 #[cfg(test)]
 mod tests {
     use hyper::header::HeaderValue;
-    use serde_json::value::RawValue;
 
     use super::*;
-    use crate::core::{index::Index, secret::Digest};
 
     fn principal(members: &str) -> Option<Principal> {
         let json = format!(r#"{{"keys":[{{"id":"key_1","secret":"s","name":"n"{members}}}]}}"#);

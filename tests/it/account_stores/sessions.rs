@@ -341,7 +341,7 @@ async fn a_new_password_ends_all_sessions_but_the_one_that_is_carried_over() {
         let bert = register(&pair.users, "bert").await;
         pair.sessions.create(&session(bert, "bert's")).await.unwrap();
 
-        let epoch = pair.users.set_password(pair.anna, "$argon2id$second").await.unwrap();
+        let epoch = pair.users.set_password(pair.anna, 0, "$argon2id$second").await.unwrap();
         let epoch = epoch.expect("she is there");
         let anna = pair.anna().await;
         for token in ["laptop.access", "phone.access"] {

@@ -82,7 +82,7 @@ async fn a_new_password_and_being_disabled_begin_another_epoch() {
         let id = register(&users, "anna").await;
         let epoch = async || users.by_id(id).await.unwrap().expect("she is there").epoch;
         assert_eq!(epoch().await, 0);
-        assert_eq!(users.set_password(id, "$argon2id$second").await, Ok(Some(1)));
+        assert_eq!(users.set_password(id, 0, "$argon2id$second").await, Ok(Some(1)));
         assert_eq!(epoch().await, 1);
         assert_eq!(users.disable(id, NOON).await, Ok(true));
         assert_eq!(users.disable(id, NOON).await, Ok(false));
@@ -92,7 +92,29 @@ async fn a_new_password_and_being_disabled_begin_another_epoch() {
         assert_eq!(users.enable(id).await, Ok(false));
         assert_eq!(users.by_id(id).await.unwrap().unwrap().disabled_at, None);
         assert_eq!(epoch().await, 2, "what ended stays ended");
-        assert_eq!(users.set_password(UserId(99), "$argon2id$").await, Ok(None));
+        assert_eq!(users.set_password(UserId(99), 0, "$argon2id$").await, Ok(None));
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_was_proven_before_the_last_change_changes_nothing() {
+    for place in Place::both() {
+        let users = Users::new(place.pool());
+        let id = register(&users, "anna").await;
+        let hash = async || users.by_id(id).await.unwrap().expect("she is there").password_hash;
+        assert_eq!(users.set_password(id, 0, "$argon2id$hers").await, Ok(Some(1)));
+        assert_eq!(users.set_password(id, 0, "$argon2id$theirs").await, Ok(None));
+        assert_eq!(users.begin_own_deletion(id, 0, NOON).await, Ok(false));
+        assert_eq!(hash().await, "$argon2id$hers");
+        assert_eq!(users.by_id(id).await.unwrap().unwrap().leaving_at, None);
+
+        users.disable(id, NOON).await.unwrap();
+        assert_eq!(users.set_password(id, 2, "$argon2id$third").await, Ok(None), "disabled");
+        users.enable(id).await.unwrap();
+        assert_eq!(users.begin_own_deletion(id, 2, NOON).await, Ok(true));
+        assert_eq!(users.begin_own_deletion(id, 2, NOON).await, Ok(true), "begun already");
+        assert_eq!(users.set_password(id, 4, "$argon2id$third").await, Ok(None), "leaving");
+        assert_eq!(hash().await, "$argon2id$hers");
     }
 }
 

@@ -145,3 +145,27 @@ fn while_the_keys_cannot_be_taken_away_nobody_uses_the_account_and_the_deletion_
     assert_eq!(service.verify(&secret).1["code"], "revoked");
     client.register(&service, "user");
 }
+
+/// No document is not a document without keys: those of the user would be good again with it.
+#[test]
+fn while_the_document_is_gone_an_account_is_not_deleted_without_its_keys() {
+    let site = Site::local();
+    let (service, client) = (site.start(), Client::new());
+    client.register(&service, "user");
+    let token = client.login(&service, "user").access;
+    let (_, secret) = make_key(&service, &client, &token);
+
+    let path = site.settings.document();
+    let away = path.with_extension("away");
+    std::fs::rename(&path, &away).expect("the document is there");
+    let body = credentials("user", PASSWORD);
+    super::unavailable(&client.post(&service, "/api/delete", &body));
+
+    std::fs::rename(&away, &path).expect("the document can be put back");
+    said(
+        &client.post(&service, "/api/delete", &body),
+        200,
+        r#"{"message":"User deleted successfully"}"#,
+    );
+    assert_eq!(service.verify(&secret).1["code"], "revoked");
+}

@@ -1,5 +1,7 @@
 //! Where somebody is logged in: what ends a session, and that it has ended on every instance at once.
 
+use std::thread;
+
 use serde_json::{Value, json};
 
 use super::{Client, PASSWORD, Tokens, everywhere, said};
@@ -39,6 +41,37 @@ fn a_new_password_ends_all_other_sessions_everywhere() {
         assert_eq!(client.refresh(&other, &own.refresh).status, 200);
         assert_eq!(client.try_login(&other, "user", PASSWORD).status, 401);
         client.login_by(&other, "user", "another-good-one-7");
+    });
+}
+
+#[test]
+fn of_many_who_change_the_same_password_at_once_one_does_and_theirs_is_in_force() {
+    everywhere(|site| {
+        let (service, client) = (site.start(), Client::new());
+        client.register(&service, "user");
+        let token = client.login(&service, "user").access;
+        let passwords = ["first", "second", "third", "fourth"].map(|which| format!("the {which} good one of four"));
+        let statuses: Vec<u16> = thread::scope(|scope| {
+            let changing = passwords.each_ref().map(|new| {
+                let (client, service, token) = (&client, &service, &token);
+                let body = json!({ "password": PASSWORD, "new_password": new });
+                scope.spawn(move || client.with(token, service, "POST", "/api/password", Some(&body)).status)
+            });
+            changing.map(|one| one.join().expect("no panic")).into()
+        });
+        let changed = statuses
+            .iter()
+            .position(|&status| status == 200)
+            .expect("one of them does");
+        assert!(
+            statuses
+                .iter()
+                .enumerate()
+                .all(|(at, &status)| at == changed || status == 401),
+            "{statuses:?}"
+        );
+        client.login_by(&service, "user", &passwords[changed]);
+        assert_eq!(client.profile(&service, &token).status, 200, "and its session goes on");
     });
 }
 

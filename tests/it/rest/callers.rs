@@ -4,7 +4,7 @@ use heare_auth::core::time::Timestamp;
 use serde_json::{Value, json};
 use std::net::{SocketAddr, UdpSocket};
 
-use super::{KEYS, call, made, path_of, refused, send, started, started_with, text};
+use super::{KEYS, call, made, path_of, records, refused, send, started, started_with, text};
 use crate::support::{
     documents::{record_with, secret_of},
     http_client::Connection,
@@ -35,6 +35,50 @@ fn without_a_key_every_call_is_401_in_the_known_words() {
                 .header("www-authenticate")
                 .is_some_and(|challenge| challenge.starts_with("Bearer "))
         );
+    }
+}
+
+/// For as long as an instance has not heard of it, a stolen key must not leave a key behind that outlives it.
+#[test]
+fn a_key_that_was_taken_away_elsewhere_a_moment_ago_changes_nothing_here() {
+    let lost: [(&str, &str, Value, u16, &str); 6] = [
+        ("key_admin", "revoked_at", "2020-01-01T00:00:00Z".into(), 401, "revoked"),
+        ("key_admin", "expires_at", "2020-01-01T00:00:00Z".into(), 401, "expired"),
+        ("key_admin", "secret", "another".into(), 401, "invalid"),
+        ("key_admin", "id", "key_of_another_name".into(), 401, "invalid"),
+        ("key_admin", "scopes", json!(["orders:read"]), 403, "insufficient_scope"),
+        ("key_ann", "scopes", json!(["keys:manage"]), 403, "insufficient_scope"),
+    ];
+    let settings = Settings::file_store().with("POLL_INTERVAL", "1h");
+    for (who, member, value, status, code) in lost {
+        let service = started_with(&settings);
+        let mut records = records();
+        let own = records
+            .iter_mut()
+            .find(|record| record["id"] == who)
+            .expect("the caller");
+        own[member] = value;
+        settings.write_document(&json!({ "generation": 2, "keys": records }).to_string());
+        let before = std::fs::read(settings.document()).expect("the document is there");
+        let body = json!({"name": "child", "user_id": "ann"});
+        let name = json!({"name": "other"});
+        for (method, path, body) in [
+            ("POST", KEYS.to_owned(), Some(&body)),
+            ("PATCH", format!("{KEYS}/key_bob"), Some(&name)),
+            ("POST", format!("{KEYS}/key_bob/rotate"), None),
+            ("POST", format!("{KEYS}/key_bob/reactivate"), None),
+            ("DELETE", format!("{KEYS}/key_bob"), None),
+        ] {
+            let answer = call(&service, who, method, &path, body);
+            let is_seen = who == "key_admin" || path == KEYS || method != "POST" || !path.ends_with("rotate");
+            if is_seen {
+                refused(&answer, status, code);
+            } else {
+                refused(&answer, 404, "not_found");
+            }
+        }
+        let after = std::fs::read(settings.document()).expect("the document is there");
+        assert_eq!(after, before, "{who} {member}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{KEYS, call, document, refused, text};
+use super::{KEYS, call, document, refused, started, text};
 use crate::support::{
     documents::secret_of,
     fault_proxy::Fault,
@@ -36,6 +36,34 @@ fn while_the_store_is_down_management_says_so_and_verify_goes_on() {
     eventually("the store answers again", || {
         call(&service, "key_ann", "POST", KEYS, Some(&body)).status == 201
     });
+}
+
+#[test]
+fn a_document_that_is_gone_is_neither_no_keys_nor_begun_anew() {
+    let service = started();
+    let path = service.settings().document();
+    let away = path.with_extension("away");
+    std::fs::rename(&path, &away).expect("the document is there");
+    let body = json!({"name": "n"});
+    for (method, path, body) in [
+        ("GET", KEYS.to_owned(), None),
+        ("GET", format!("{KEYS}/key_broad"), None),
+        ("POST", KEYS.to_owned(), Some(&body)),
+        ("PATCH", format!("{KEYS}/key_ann"), Some(&body)),
+        ("DELETE", format!("{KEYS}/key_broad"), None),
+    ] {
+        refused(
+            &call(&service, "key_ann", method, &path, body),
+            503,
+            "store_unavailable",
+        );
+    }
+    assert!(!path.exists(), "nothing was written");
+    assert_eq!(service.verify(&secret_of("key_broad")).0, 200);
+
+    std::fs::rename(&away, &path).expect("the document can be put back");
+    assert_eq!(call(&service, "key_ann", "POST", KEYS, Some(&body)).status, 201);
+    assert_eq!(call(&service, "key_ann", "GET", KEYS, None).status, 200);
 }
 
 #[test]

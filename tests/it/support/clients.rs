@@ -49,13 +49,24 @@ impl Language {
     pub fn asking(self, service: SocketAddr, settings: &Value) -> Asking {
         let url = format!("http://{service}");
         match self {
-            Self::Python => driven("python3", "driver.py", &url, settings),
-            Self::JavaScript => driven("node", "driver.mjs", &url, settings),
+            Self::Python => driven("python3", "driver.py", &url, settings, None),
+            Self::JavaScript => driven("node", "driver.mjs", &url, settings, None),
             Self::Rust => Asking::Here {
                 runtime: Runtime::new().expect("threads can be started"),
                 client: Client::new(&url, options(settings)).expect("the test's own settings"),
             },
         }
+    }
+
+    /// By HTTPS, trusting the authority of this file, if one is named. Not for Rust, which would trust what this process does.
+    pub fn asking_securely(self, service: SocketAddr, root: Option<&Path>) -> Asking {
+        let url = format!("https://{service}");
+        let (program, file, variable) = match self {
+            Self::Python => ("python3", "driver.py", "SSL_CERT_FILE"),
+            Self::JavaScript => ("node", "driver.mjs", "NODE_EXTRA_CA_CERTS"),
+            Self::Rust => panic!("what it trusts cannot be chosen here"),
+        };
+        driven(program, file, &url, &json!({}), root.map(|root| (variable, root)))
     }
 }
 
@@ -120,12 +131,13 @@ impl Drop for Asking {
     }
 }
 
-fn driven(program: &str, file: &str, url: &str, settings: &Value) -> Asking {
+fn driven(program: &str, file: &str, url: &str, settings: &Value, variable: Option<(&str, &Path)>) -> Asking {
     let mut process = Command::new(program)
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(file))
         // Whoever has a proxy in the environment must not send it keys.
         .env("http_proxy", "http://127.0.0.1:9")
         .env("PYTHONDONTWRITEBYTECODE", "1")
+        .envs(variable)
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
