@@ -44,7 +44,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "ADMIN_LISTEN",
         "",
-        "address and port for /refresh, which then leaves the public port",
+        "address and port for /refresh and /metrics, which then leave the public port",
     ),
     gateway::SETTINGS[0],
     gateway::SETTINGS[1],

@@ -15,6 +15,7 @@ pub mod keys;
 pub mod limits;
 pub mod listen;
 pub mod local;
+pub mod metrics;
 pub mod openapi;
 pub mod patterns;
 pub mod proxies;

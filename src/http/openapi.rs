@@ -25,6 +25,7 @@ pub use document::document;
 pub struct Served {
     /// `/verify` with its kin, and `/authz`.
     pub verify: bool,
+    /// `/refresh` and `/metrics`, which are for operators.
     pub refresh: bool,
     pub accounts: bool,
 }

@@ -6,7 +6,15 @@ use super::{accounts, keys::route::Place};
 pub const ELSEWHERE_IN_API: &str = "/api/*";
 const ELSEWHERE: &str = "*";
 
-const OTHERS: [&str; 6] = ["/health", "/ready", "/refresh", "/openapi.json", "/docs", "/redoc"];
+const OTHERS: [&str; 7] = [
+    "/health",
+    "/ready",
+    "/refresh",
+    "/metrics",
+    "/openapi.json",
+    "/docs",
+    "/redoc",
+];
 
 /// All routes that one client may call so often only.
 pub fn limited() -> impl Iterator<Item = &'static str> {

@@ -25,6 +25,7 @@ pub enum Refusal {
     /// A client has called a route too often.
     TooManyCalls,
     NotLocal,
+    MetricsNotLocal,
     NotFound,
     MethodNotAllowed {
         allow: &'static str,
@@ -44,6 +45,7 @@ impl Refusal {
             Self::Busy,
             Self::TooManyCalls,
             Self::NotLocal,
+            Self::MetricsNotLocal,
             Self::NotFound,
             Self::MethodNotAllowed { allow: "POST" },
             Self::BadHost,
@@ -199,6 +201,10 @@ impl From<Refusal> for Reply {
             Refusal::NotLocal => Self::fixed(
                 StatusCode::FORBIDDEN,
                 r#"{"error":"Refresh endpoint only accessible from localhost","detail":{"error":"Refresh endpoint only accessible from localhost"}}"#,
+            ),
+            Refusal::MetricsNotLocal => Self::fixed(
+                StatusCode::FORBIDDEN,
+                r#"{"error":"Metrics endpoint only accessible from localhost"}"#,
             ),
             Refusal::NotFound => Self::fixed(StatusCode::NOT_FOUND, r#"{"detail":"Not Found"}"#),
             Refusal::MethodNotAllowed { allow } => {

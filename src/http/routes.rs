@@ -15,6 +15,7 @@ use super::{
     health,
     keys::{self, Asked, route::Place},
     local::Caller,
+    metrics::{self, Readers},
     openapi::{self, Served},
     refresh,
     reply::{Refusal, Reply},
@@ -24,7 +25,7 @@ use super::{
 pub type Routes = Arc<dyn Fn(Request<Empty<Bytes>>) -> Answering + Send + Sync>;
 type Answering = Pin<Box<dyn Future<Output = Response<Full<Bytes>>> + Send>>;
 
-/// The public listener. Where an admin listener serves `/refresh`, there is none here.
+/// The public listener. Where an admin listener serves `/refresh` and `/metrics`, there are none here.
 pub fn public(app: &Arc<App>, with_refresh: bool) -> Routes {
     composed(
         app,
@@ -33,6 +34,7 @@ pub fn public(app: &Arc<App>, with_refresh: bool) -> Routes {
             refresh: with_refresh,
             accounts: app.accounts.is_some(),
         },
+        Readers::ThisHost,
     )
 }
 
@@ -44,18 +46,20 @@ pub fn admin(app: &Arc<App>) -> Routes {
             refresh: true,
             accounts: app.accounts.is_some(),
         },
+        Readers::Anybody,
     )
 }
 
-fn composed(app: &Arc<App>, served: Served) -> Routes {
+fn composed(app: &Arc<App>, served: Served, readers: Readers) -> Routes {
     let open = health_route(app).or(ready_route(app)).unify();
+    let open = open.map(warp::Reply::into_response);
     let own = if served.refresh {
-        open.or(refresh_route(app)).unify().boxed()
+        let refresh = refresh_route(app).map(warp::Reply::into_response);
+        open.or(refresh).unify().or(metrics_route(app, readers)).unify().boxed()
     } else {
         open.boxed()
     };
     let own = own
-        .map(warp::Reply::into_response)
         .or(keys_routes(app))
         .unify()
         .or(accounts_routes(app))
@@ -102,6 +106,21 @@ fn refresh_route(app: &Arc<App>) -> impl Filter<Extract = (Reply,), Error = Reje
                 }
             },
         )
+}
+
+fn metrics_route(
+    app: &Arc<App>,
+    readers: Readers,
+) -> impl Filter<Extract = (warp::reply::Response,), Error = Rejection> + Clone + use<> {
+    let app = app.clone();
+    exactly("/metrics")
+        .and(warp::method())
+        .and(warp::ext::get::<Caller>())
+        .and(warp::header::headers_cloned())
+        .map(move |method, caller: Caller, headers: HeaderMap| match reads(&method) {
+            Ok(()) => metrics::answer(&app, readers, &caller, &headers),
+            Err(refusal) => warp::Reply::into_response(Reply::from(refusal)),
+        })
 }
 
 /// Everything that `keys::route` knows as a place.
@@ -156,10 +175,14 @@ fn accounts_routes(
 
 /// `HEAD` is `GET` whose body hyper leaves out.
 fn reading(method: &Method, answer: impl FnOnce() -> Reply) -> Reply {
+    reads(method).map_or_else(Reply::from, |()| answer())
+}
+
+fn reads(method: &Method) -> Result<(), Refusal> {
     if matches!(*method, Method::GET | Method::HEAD) {
-        answer()
+        Ok(())
     } else {
-        Reply::from(Refusal::MethodNotAllowed { allow: "GET, HEAD" })
+        Err(Refusal::MethodNotAllowed { allow: "GET, HEAD" })
     }
 }
 

@@ -109,7 +109,6 @@ struct Sender {
     telemetry: Telemetry,
     /// What could not be sent yet: counters only, so it does not grow.
     pending: Interval,
-    log_dropped: u64,
     failing: bool,
 }
 
@@ -124,14 +123,13 @@ impl Sender {
             route,
             telemetry,
             pending: Interval::default(),
-            log_dropped: 0,
             failing: false,
         }
     }
 
     async fn send_differences(&mut self) {
-        self.count_log_drops();
         let metrics = &self.telemetry.metrics;
+        metrics.log_dropped_so_far(self.telemetry.log.dropped());
         self.pending.add(metrics.take());
         if self.pending.is_empty() {
             return;
@@ -156,12 +154,6 @@ impl Sender {
             }
         };
         self.log_change(trouble);
-    }
-
-    fn count_log_drops(&mut self) {
-        let dropped = self.telemetry.log.dropped();
-        self.telemetry.metrics.log_dropped(dropped - self.log_dropped);
-        self.log_dropped = dropped;
     }
 
     /// A bridge that is down for a day makes two lines, not 86 400.

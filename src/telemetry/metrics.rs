@@ -5,15 +5,23 @@
 
 mod account_calls;
 mod accounts;
+mod buckets;
 mod durations;
+mod help;
 mod interval;
+mod look;
 mod names;
 mod routed;
 mod shard;
+mod text;
 mod timer;
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering::Relaxed},
+    collections::BTreeMap,
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -23,12 +31,18 @@ use self::{
     shard::{SHARDS, Shard, mine},
     timer::Timer,
 };
-pub use self::{interval::Interval, timer::SAMPLE};
+pub use self::{
+    interval::Interval,
+    text::{CONTENT_TYPE, Reading},
+    timer::SAMPLE,
+};
 
 /// A gauge that nobody has set yet is not sent.
 const UNSET: u64 = u64::MAX;
 
 pub struct Metrics {
+    /// All that was ever taken, so that a reader finds sums that never fall.
+    books: Mutex<BTreeMap<&'static str, u64>>,
     pub accounts: AccountMetrics,
     verify: [Shard; SHARDS],
     authz: [Shard; SHARDS],
@@ -47,6 +61,8 @@ pub struct Metrics {
     startup_success: AtomicU64,
     startup_failed: AtomicU64,
     startup_duration: Timer,
+    /// The same for readers, who find it there for ever.
+    startup_us: AtomicU64,
     shutdown: AtomicU64,
     poll_changed: AtomicU64,
     poll_unchanged: AtomicU64,
@@ -57,6 +73,7 @@ pub struct Metrics {
     ratelimit_guesses: AtomicU64,
     ratelimit_forgotten: AtomicU64,
     log_dropped: AtomicU64,
+    log_dropped_known: AtomicU64,
     lines_dropped: AtomicU64,
     usage_written: AtomicU64,
     usage_dropped: AtomicU64,
@@ -160,6 +177,8 @@ impl Metrics {
     pub fn startup_success(&self, took: Duration) {
         self.startup_success.fetch_add(1, Relaxed);
         self.startup_duration.record(took);
+        let micros = u64::try_from(took.as_micros()).unwrap_or(UNSET - 1);
+        self.startup_us.store(micros, Relaxed);
     }
 
     pub fn startup_failed(&self) {
@@ -216,9 +235,10 @@ impl Metrics {
         self.ratelimit_degraded.store(degraded.into(), Relaxed);
     }
 
-    /// Log lines that never reached the log.
-    pub fn log_dropped(&self, lines: u64) {
-        self.log_dropped.fetch_add(lines, Relaxed);
+    /// So many log lines have not reached the log since the process began, as whoever asks next finds out.
+    pub fn log_dropped_so_far(&self, lines: u64) {
+        let known = self.log_dropped_known.fetch_max(lines, Relaxed);
+        self.log_dropped.fetch_add(lines.saturating_sub(known), Relaxed);
     }
 
     /// Metric lines that never reached the bridge.
@@ -255,6 +275,7 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self {
+            books: Mutex::default(),
             accounts: AccountMetrics::new(),
             verify: [const { Shard::new() }; SHARDS],
             authz: [const { Shard::new() }; SHARDS],
@@ -273,6 +294,7 @@ impl Default for Metrics {
             startup_success: AtomicU64::new(0),
             startup_failed: AtomicU64::new(0),
             startup_duration: Timer::new(),
+            startup_us: AtomicU64::new(UNSET),
             shutdown: AtomicU64::new(0),
             poll_changed: AtomicU64::new(0),
             poll_unchanged: AtomicU64::new(0),
@@ -283,6 +305,7 @@ impl Default for Metrics {
             ratelimit_guesses: AtomicU64::new(0),
             ratelimit_forgotten: AtomicU64::new(0),
             log_dropped: AtomicU64::new(0),
+            log_dropped_known: AtomicU64::new(0),
             lines_dropped: AtomicU64::new(0),
             usage_written: AtomicU64::new(0),
             usage_dropped: AtomicU64::new(0),
@@ -295,10 +318,6 @@ impl Default for Metrics {
             ratelimit_degraded: AtomicU64::new(UNSET),
         }
     }
-}
-
-fn taken(atomic: &AtomicU64) -> u64 {
-    atomic.swap(0, Relaxed)
 }
 
 fn set(gauge: &AtomicU64) -> Option<u64> {
@@ -381,7 +400,7 @@ mod tests {
             (|m, _| m.ratelimit_limited(), &["ratelimit.limited"]),
             (|m, _| m.ratelimit_guesses(), &["ratelimit.guesses"]),
             (|m, _| m.ratelimit_forgotten(1), &["ratelimit.forgotten"]),
-            (|m, _| m.log_dropped(1), &["log.dropped"]),
+            (|m, _| m.log_dropped_so_far(1), &["log.dropped"]),
             (|m, t| m.accounts.hashed(t), &["accounts.hash_duration_count"]),
             (|m, _| m.accounts.hasher_busy(), &["accounts.hasher_busy"]),
             (|m, _| m.accounts.guess_wrong(), &["accounts.guesses_wrong"]),

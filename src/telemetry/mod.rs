@@ -4,6 +4,7 @@ pub mod bridge;
 pub mod events;
 pub mod log;
 pub mod metrics;
+pub mod process;
 mod stamp;
 
 use std::sync::Arc;

@@ -33,6 +33,7 @@ mod newcomer;
 mod nginx;
 mod openapi;
 mod policy;
+mod prometheus;
 mod promised;
 mod proxies;
 mod python;

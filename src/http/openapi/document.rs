@@ -14,6 +14,7 @@ use crate::core::document::compact;
 
 const SERVICE: &str = include_str!("pieces/service.json");
 const REFRESH: &str = include_str!("pieces/refresh.json");
+const METRICS: &str = include_str!("pieces/metrics.json");
 const VERIFY: &str = include_str!("pieces/verify.json");
 const AUTHZ: &str = include_str!("pieces/authz.json");
 const KEYS: &str = include_str!("pieces/keys.json");
@@ -64,6 +65,7 @@ pub fn document(served: Served) -> String {
         (ACCOUNTS, served.accounts),
         (SERVICE, true),
         (REFRESH, served.refresh),
+        (METRICS, served.refresh),
         (DOCUMENTATION, true),
     ];
     let pieces: Vec<Piece<'_>> = texts
@@ -204,6 +206,7 @@ mod tests {
             assert_eq!(paths.contains_key("/verify"), served.verify);
             assert_eq!(paths.contains_key("/authz/{path}"), served.verify);
             assert_eq!(paths.contains_key("/refresh"), served.refresh);
+            assert_eq!(paths.contains_key("/metrics"), served.refresh);
             assert_eq!(paths.contains_key("/api/login"), served.accounts);
             assert!(paths.contains_key("/api/v1/auth/keys"));
             assert!(!text.contains(REFUSED) && !text.contains(ANY_METHOD));

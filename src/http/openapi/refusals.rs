@@ -40,6 +40,7 @@ enum Operation {
     Validate,
     Authz,
     Refresh,
+    Metrics,
     Key(Call),
     /// Refused by what is true of all requests, and by what its piece says.
     Other,
@@ -53,6 +54,7 @@ impl Operation {
             "validateKey" => Self::Validate,
             "authz" | "authzBelow" => Self::Authz,
             "refresh" => Self::Refresh,
+            "metrics" => Self::Metrics,
             "createKey" => Self::key("keys", &Method::POST),
             "listKeys" => Self::key("keys", &Method::GET),
             "showKey" => Self::key("keys/id", &Method::GET),
@@ -80,6 +82,7 @@ impl Operation {
             Self::Validate => "Validate",
             Self::Authz => "Authz",
             Self::Refresh => "Refresh",
+            Self::Metrics => "Metrics",
             Self::Key(_) => "Keys",
             Self::Other => "Any",
         }
@@ -97,7 +100,7 @@ impl Operation {
                 let problems = Problem::all().into_iter().filter(|problem| can_happen(problem, call));
                 all.extend(problems.flat_map(of_problem));
             }
-            Self::Verify | Self::Batch | Self::Validate | Self::Refresh | Self::Other => {}
+            Self::Verify | Self::Batch | Self::Validate | Self::Refresh | Self::Metrics | Self::Other => {}
         }
         all
     }
@@ -135,6 +138,7 @@ impl Operation {
             Refusal::Busy => matches!(self, Self::Verify | Self::Validate),
             Refusal::TooManyCalls => matches!(self, Self::Key(_)),
             Refusal::NotLocal => *self == Self::Refresh,
+            Refusal::MetricsNotLocal => *self == Self::Metrics,
             // Of what is described every path is found and every method allowed.
             Refusal::NotFound | Refusal::MethodNotAllowed { .. } => false,
         }
@@ -203,7 +207,8 @@ fn of_reply(refusal: Refusal) -> Refused {
         Refusal::Malformed(_) => "Malformed",
         Refusal::NotLoaded | Refusal::Busy => "Undecided",
         Refusal::NotLocal => "NotLocal",
-        Refusal::NotFound
+        Refusal::MetricsNotLocal
+        | Refusal::NotFound
         | Refusal::MethodNotAllowed { .. }
         | Refusal::BadHost
         | Refusal::BadTransferEncoding
@@ -375,7 +380,15 @@ mod tests {
 
     #[test]
     fn every_refusal_is_described_somewhere() {
-        let operations = ["verify", "verifyBatch", "validateKey", "refresh", "createKey"].map(Operation::of);
+        let operations = [
+            "verify",
+            "verifyBatch",
+            "validateKey",
+            "refresh",
+            "metrics",
+            "createKey",
+        ]
+        .map(Operation::of);
         for refusal in Refusal::all() {
             let is_described = operations.iter().any(|operation| operation.can_send(refusal));
             let is_of_no_route = matches!(refusal, Refusal::NotFound | Refusal::MethodNotAllowed { .. });

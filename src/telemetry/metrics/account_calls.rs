@@ -6,7 +6,8 @@ use std::{
 };
 
 use super::{
-    Metrics, taken,
+    Metrics,
+    look::Look,
     timer::{Taken, Timer},
 };
 
@@ -59,21 +60,21 @@ impl Counts {
         }
     }
 
-    pub(super) fn take_duration(&self) -> Taken {
-        self.duration.take()
+    pub(super) fn duration(&self, look: Look) -> Taken {
+        self.duration.look(look)
     }
 
-    pub(super) fn take(&self, duration: &Taken) -> [(&'static str, u64); 8] {
-        let [done, refused, failed] = [&self.done, &self.refused, &self.failed].map(taken);
+    pub(super) fn counters(&self, look: Look, duration: &Taken) -> [(&'static str, u64); 8] {
+        let [done, refused, failed] = [&self.done, &self.refused, &self.failed].map(|count| look.at(count));
         [
             ("accounts.requests", done + refused + failed),
             ("accounts.refused", refused),
             ("accounts.failed", failed),
             ("accounts.duration_count", duration.seen),
             ("accounts.duration_sum_us", duration.sum_us),
-            ("accounts.registered", taken(&self.registered)),
-            ("accounts.login_success", taken(&self.login_success)),
-            ("accounts.login_failed", taken(&self.login_failed)),
+            ("accounts.registered", look.at(&self.registered)),
+            ("accounts.login_success", look.at(&self.login_success)),
+            ("accounts.login_failed", look.at(&self.login_failed)),
         ]
     }
 }

@@ -6,7 +6,7 @@ use std::{
 };
 
 use super::{
-    taken,
+    look::Look,
     timer::{Taken, Timer},
 };
 
@@ -54,18 +54,18 @@ impl AccountMetrics {
         self.unavailable.fetch_add(1, Relaxed);
     }
 
-    pub(super) fn take_durations(&self) -> Taken {
-        self.hash_duration.take()
+    pub(super) fn durations(&self, look: Look) -> Taken {
+        self.hash_duration.look(look)
     }
 
-    pub(super) fn take_counters(&self, hashes: &Taken) -> [(&'static str, u64); 6] {
+    pub(super) fn counters(&self, look: Look, hashes: &Taken) -> [(&'static str, u64); 6] {
         [
             ("accounts.hash_duration_count", hashes.seen),
             ("accounts.hash_duration_sum_us", hashes.sum_us),
-            ("accounts.hasher_busy", taken(&self.hasher_busy)),
-            ("accounts.guesses_wrong", taken(&self.guesses_wrong)),
-            ("accounts.guesses_refused", taken(&self.guesses_refused)),
-            ("accounts.unavailable", taken(&self.unavailable)),
+            ("accounts.hasher_busy", look.at(&self.hasher_busy)),
+            ("accounts.guesses_wrong", look.at(&self.guesses_wrong)),
+            ("accounts.guesses_refused", look.at(&self.guesses_refused)),
+            ("accounts.unavailable", look.at(&self.unavailable)),
         ]
     }
 }

@@ -2,9 +2,9 @@
 
 use std::time::Duration;
 
-use super::timer::Taken;
+use super::{buckets::Counts, timer::Taken};
 
-/// What the timers held.
+/// What the timers held. The start has one duration and no histogram.
 #[derive(Default)]
 pub(super) struct Durations {
     pub(super) verify: Taken,
@@ -39,6 +39,18 @@ impl Durations {
             ("startup.duration", self.startup.sample),
             ("accounts.hash_duration", self.hashes.sample),
             ("accounts.hash_duration_max", self.hashes.slowest.into_iter().collect()),
+        ]
+    }
+
+    pub(super) fn histograms(&self) -> [(&'static str, Counts); 7] {
+        [
+            ("verify.duration", self.verify.buckets),
+            ("authz.duration", self.authz.buckets),
+            ("refresh.duration", self.refresh.buckets),
+            ("management.duration", self.management.buckets),
+            ("http.duration", self.routed.buckets),
+            ("accounts.duration", self.account_calls.buckets),
+            ("accounts.hash_duration", self.hashes.buckets),
         ]
     }
 }

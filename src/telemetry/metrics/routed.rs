@@ -6,7 +6,9 @@ use std::{
 };
 
 use super::{
-    Metrics, UNSET, set, taken,
+    Metrics, UNSET,
+    look::Look,
+    set,
     timer::{Taken, Timer},
 };
 
@@ -65,20 +67,20 @@ impl Routed {
         }
     }
 
-    pub(super) fn take_counters(&self, duration: &Taken) -> [(&'static str, u64); 11] {
-        let [good, moved, refused, failed] = self.classes.each_ref().map(taken);
+    pub(super) fn counters(&self, look: Look, duration: &Taken) -> [(&'static str, u64); 11] {
+        let [good, moved, refused, failed] = self.classes.each_ref().map(|class| look.at(class));
         [
             ("http.requests", good + moved + refused + failed),
             ("http.status.2xx", good),
             ("http.status.3xx", moved),
             ("http.status.4xx", refused),
             ("http.status.5xx", failed),
-            ("http.limited", taken(&self.limited)),
-            ("http.slow", taken(&self.slow)),
+            ("http.limited", look.at(&self.limited)),
+            ("http.slow", look.at(&self.slow)),
             ("http.duration_count", duration.seen),
             ("http.duration_sum_us", duration.sum_us),
-            ("tls.handshakes", taken(&self.tls_handshakes)),
-            ("tls.failed", taken(&self.tls_failed)),
+            ("tls.handshakes", look.at(&self.tls_handshakes)),
+            ("tls.failed", look.at(&self.tls_failed)),
         ]
     }
 

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
 
-use super::{taken, timer::Timer};
+use super::{look::Look, timer::Timer};
 
 /// Threads spread over this many copies of the hot metrics, so that they do not fight for one cache line.
 pub(super) const SHARDS: usize = 16;
@@ -39,8 +39,8 @@ pub(super) fn mine(shards: &[Shard; SHARDS]) -> &Shard {
 }
 
 /// What all copies counted: success, failed, malformed, and all of them with what could not be answered.
-pub(super) fn take_counts(shards: &[Shard; SHARDS]) -> [u64; 4] {
-    let sum = |which: fn(&Shard) -> &AtomicU64| shards.iter().map(|shard| taken(which(shard))).sum::<u64>();
+pub(super) fn counts(shards: &[Shard; SHARDS], look: Look) -> [u64; 4] {
+    let sum = |which: fn(&Shard) -> &AtomicU64| shards.iter().map(|shard| look.at(which(shard))).sum::<u64>();
     let [success, failed] = [sum(|s| &s.success), sum(|s| &s.failed)];
     let [malformed, unavailable] = [sum(|s| &s.malformed), sum(|s| &s.unavailable)];
     [success, failed, malformed, success + failed + malformed + unavailable]

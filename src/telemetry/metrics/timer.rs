@@ -1,11 +1,15 @@
-//! A timer that any thread adds to without a lock: every duration up to a bound, beyond it an unbiased sample.
+//! A timer that any thread adds to without a lock: every duration up to a bound, beyond it an unbiased sample; and for
+//! ever how many took how long.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering::Relaxed},
     time::Duration,
 };
 
-use super::taken;
+use super::{
+    buckets::{Buckets, Counts},
+    look::Look,
+};
 
 /// The most durations of one timer that one interval carries.
 pub const SAMPLE: usize = 64;
@@ -16,6 +20,7 @@ pub struct Timer {
     sum: AtomicU64,
     slowest: AtomicU64,
     slots: [AtomicU64; SAMPLE],
+    buckets: Buckets,
 }
 
 /// What a timer held. All but the sample is exact.
@@ -25,6 +30,8 @@ pub struct Taken {
     pub sum_us: u64,
     pub slowest: Option<Duration>,
     pub sample: Vec<Duration>,
+    /// Since the process began, however often the rest was taken.
+    pub buckets: Counts,
 }
 
 impl Timer {
@@ -34,6 +41,7 @@ impl Timer {
             sum: AtomicU64::new(0),
             slowest: AtomicU64::new(0),
             slots: [const { AtomicU64::new(0) }; SAMPLE],
+            buckets: Buckets::new(),
         }
     }
 
@@ -41,6 +49,7 @@ impl Timer {
         let nanos = u64::try_from(took.as_nanos()).unwrap_or(u64::MAX).max(1);
         let before = self.seen.fetch_add(1, Relaxed);
         self.sum.fetch_add(nanos, Relaxed);
+        self.buckets.add(nanos);
         if self.slowest.load(Relaxed) < nanos {
             self.slowest.fetch_max(nanos, Relaxed);
         }
@@ -70,26 +79,21 @@ impl Timer {
         }
     }
 
-    pub fn take(&self) -> Taken {
-        let seen = taken(&self.seen);
-        let sum = taken(&self.sum);
-        // What is less than a microsecond waits for the next take, so that the sums add up.
-        self.sum.fetch_add(sum % 1000, Relaxed);
-        let slowest = Some(taken(&self.slowest))
-            .filter(|&nanos| nanos > 0)
-            .map(Duration::from_nanos);
-        let sample = self
-            .slots
-            .iter()
-            .map(taken)
-            .filter(|&nanos| nanos > 0)
-            .map(Duration::from_nanos)
-            .collect();
+    pub fn look(&self, look: Look) -> Taken {
+        let seen = look.at(&self.seen);
+        let sum = look.at(&self.sum);
+        if look == Look::Take {
+            // What is less than a microsecond waits for the next take, so that the sums add up.
+            self.sum.fetch_add(sum % 1000, Relaxed);
+        }
+        let some = |&nanos: &u64| nanos > 0;
+        let slots = self.slots.iter().map(|slot| look.at(slot));
         Taken {
             seen,
             sum_us: sum / 1000,
-            slowest,
-            sample,
+            slowest: Some(look.at(&self.slowest)).filter(some).map(Duration::from_nanos),
+            sample: slots.filter(some).map(Duration::from_nanos).collect(),
+            buckets: self.buckets.counts(),
         }
     }
 }
@@ -100,6 +104,9 @@ pub fn joined(shards: Vec<Taken>) -> Taken {
         seen: shards.iter().map(|shard| shard.seen).sum(),
         sum_us: shards.iter().map(|shard| shard.sum_us).sum(),
         slowest: shards.iter().filter_map(|shard| shard.slowest).max(),
+        buckets: shards
+            .iter()
+            .fold(Counts::default(), |all, shard| all.with(&shard.buckets)),
         sample: thin(shards),
     }
 }
@@ -140,6 +147,7 @@ mod tests {
             sum_us: value,
             slowest: Some(Duration::from_nanos(value)),
             sample: vec![Duration::from_nanos(value); SAMPLE],
+            buckets: Counts::default(),
         };
         let joined = joined(vec![shard(300, 1), shard(100, 2)]);
         let of_first = joined.sample.iter().filter(|took| took.as_nanos() == 1).count();
@@ -152,16 +160,16 @@ mod tests {
     fn what_is_less_than_a_microsecond_is_added_to_the_next_sum() {
         let timer = Timer::new();
         timer.record(Duration::from_nanos(1600));
-        assert_eq!(timer.take().sum_us, 1);
+        assert_eq!(timer.look(Look::Take).sum_us, 1);
         timer.record(Duration::from_nanos(400));
-        assert_eq!(timer.take().sum_us, 1);
+        assert_eq!(timer.look(Look::Take).sum_us, 1);
     }
 
     #[test]
     fn count_sum_and_slowest_are_exact_beyond_the_sample() {
         let timer = Timer::new();
         (1..=1000).for_each(|micros| timer.record(Duration::from_micros(micros)));
-        let taken = timer.take();
+        let taken = timer.look(Look::Take);
         assert_eq!((taken.seen, taken.sum_us, taken.sample.len()), (1000, 500_500, SAMPLE));
         assert_eq!(taken.slowest, Some(Duration::from_millis(1)));
     }

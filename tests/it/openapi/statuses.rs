@@ -199,6 +199,7 @@ fn cases() -> Vec<Case> {
         ("POST", "/api/v1/keys/validate", "key_plain", NONE, scoped),
         ("POST", "/api/v1/keys/validate", "key_plain", NONE, body("x")),
         ("POST", "/refresh", "", FORWARDED, body("")),
+        ("GET", "/metrics", "", FORWARDED, body("")),
         ("POST", KEYS, "key_admin", NONE, body(r#"{"name":"made"}"#)),
         ("POST", KEYS, "key_admin", TEXT, body("{}")),
         ("POST", KEYS, "key_admin", NONE, body("{}")),
