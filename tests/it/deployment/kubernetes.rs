@@ -6,7 +6,7 @@ use heare_auth::config::{Config, SETTINGS};
 use serde_json::{Value, json};
 
 use super::{printed, read, root, run};
-use crate::support::{python::yaml, service::Settings, tool};
+use crate::support::{http_client::get, python::yaml, service::Settings, tool};
 
 const FOLDER: &str = "deployment/kubernetes";
 
@@ -18,7 +18,7 @@ fn the_schemas_of_kubernetes_take_every_manifest() {
     let validate = tool("venv/bin/kubernetes-validate");
     let files: Vec<String> = resources()
         .chain(["secret.example.yaml".to_owned()])
-        .map(path)
+        .map(|file| path(&file))
         .collect();
     let mut arguments = vec!["--strict"];
     arguments.extend(files.iter().map(String::as_str));
@@ -116,6 +116,23 @@ fn the_probes_ask_what_the_service_answers() {
 }
 
 #[test]
+fn prometheus_finds_the_metrics_where_the_annotations_say() {
+    let service = Settings::file_store().with("ADMIN_LISTEN", "127.0.0.1:0").start();
+    let pod = &manifest("deployment.yaml")["spec"]["template"];
+    let annotation = |name: &str| {
+        let value = &pod["metadata"]["annotations"][format!("prometheus.io/{name}")];
+        value.as_str().expect("a text").to_owned()
+    };
+    assert_eq!(annotation("scrape"), "true");
+    assert_eq!(get(service.admin_address(), &annotation("path")).status, 200);
+    let settings = &manifest("settings.yaml")["data"];
+    assert_eq!(settings["ADMIN_LISTEN"], format!("0.0.0.0:{}", annotation("port")));
+    let refresh = format!("http://localhost:{}/refresh", annotation("port"));
+    assert_eq!(settings["REFRESH_URL"], refresh);
+    assert_eq!(container()["ports"][1]["containerPort"].to_string(), annotation("port"));
+}
+
+#[test]
 fn the_pod_asks_for_no_more_than_the_image_needs() {
     let dockerfile = read("Dockerfile");
     let pod = &manifest("deployment.yaml")["spec"]["template"]["spec"];
@@ -148,10 +165,10 @@ fn resources() -> impl Iterator<Item = String> {
     names.into_iter()
 }
 
-fn path(file: String) -> String {
+fn path(file: &str) -> String {
     format!("{FOLDER}/{file}")
 }
 
 fn manifest(file: &str) -> Value {
-    yaml(&path(file.to_owned()))
+    yaml(&path(file))
 }
