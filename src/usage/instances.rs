@@ -12,8 +12,8 @@ use crate::{
 
 /// How often an instance writes its row.
 const EVERY: Duration = Duration::from_secs(5);
-/// An instance that was not heard of for this long is not there any more.
-const GONE_MS: i64 = 30_000;
+/// An instance that was not heard of for this long is not there any more. Before, whoever asks sees since when it is silent.
+const GONE_MS: i64 = 300_000;
 /// How long its row is left lying.
 const FORGOTTEN_MS: i64 = 600_000;
 /// More are not shown.

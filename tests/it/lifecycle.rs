@@ -244,6 +244,7 @@ const WRONG: &[(&str, &str)] = &[
     ("EXPIRED_AFTER", "m4rk3r"),
     ("HEALTH_OPAQUE", "m4rk3r"),
     ("API_DOCS", "m4rk3r"),
+    ("DASHBOARD", "m4rk3r"),
     ("PASSWORD_MIN_LENGTH", "m4rk3r"),
     ("PASSWORD_COMPOSITION", "m4rk3r"),
     ("SECRET_KEY", "m4rk3r"),

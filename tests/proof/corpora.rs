@@ -28,7 +28,10 @@ use std::{fs, path::Path};
 /// Changed copies of each input.
 const CHANGES: usize = 8;
 
-const TARGETS: [(&str, fn(&[u8])); 10] = [
+/// What has to hold of any input.
+type Oracle = fn(&[u8]);
+
+const TARGETS: [(&str, Oracle); 10] = [
     ("certificate", certificate::check),
     ("document", document::check),
     ("envelope", envelope::check),

@@ -3,6 +3,10 @@
 //! be run without building those.
 
 #![recursion_limit = "256"]
+#![expect(
+    clippy::large_futures,
+    reason = "schedules run one at a time, in memory that nobody counts"
+)]
 
 mod corpora;
 mod simulation;

@@ -112,6 +112,8 @@ mod tests {
         assert!(!is_own_page(&caller(None), &origin));
     }
 
+    type Lines = [(&'static str, &'static str)];
+
     #[test]
     fn whatever_changes_something_needs_the_token_once() {
         let ticket = Ticket {
@@ -119,7 +121,7 @@ mod tests {
             csrf: Secret::new("right"),
             expires_at: Timestamp::from_millis(0),
         };
-        let table: [(Method, &[(&'static str, &'static str)], bool); 7] = [
+        let table: [(Method, &Lines, bool); 7] = [
             (Method::GET, &[], true),
             (Method::HEAD, &[("sec-fetch-site", "cross-site")], true),
             (Method::POST, &[], false),

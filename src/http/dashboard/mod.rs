@@ -11,7 +11,7 @@ mod session;
 pub mod ticket;
 mod told;
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use hyper::{HeaderMap, Method, header::HeaderValue};
 use tokio::sync::Semaphore;
@@ -68,8 +68,7 @@ pub async fn answer(app: Arc<App>, place: Place, method: Method, asked: Asked) -
 }
 
 async fn overview_of(app: Arc<App>, method: &Method, asked: &Asked) -> Answer {
-    let (began, route) = (Instant::now(), Place::Overview.pattern());
-    let origin = Origin::of(&app, asked, route);
+    let origin = Origin::of(&app, asked, Place::Overview.pattern());
     let mut known = Presented::default();
     let mut answer = match caller::of_cookie(&app, asked, &origin, method, &mut known).await {
         Ok(found) => {
@@ -80,6 +79,7 @@ async fn overview_of(app: Arc<App>, method: &Method, asked: &Asked) -> Answer {
         }
         Err(problem) => Answer::problem(&problem, &asked.headers),
     };
-    known.tell(&app, route, &mut answer, began);
+    // The page asks again and again: a service that nobody uses must not show its own dashboard as use.
+    known.tell_limits(&mut answer);
     answer
 }

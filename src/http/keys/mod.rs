@@ -198,6 +198,11 @@ impl Presented {
     /// A call is a use of the key that ends as its answer says, and not as its key was found.
     pub fn tell(self, app: &App, endpoint: &str, answer: &mut Answer, began: Instant) {
         self.count(app, endpoint, answer.status, began.elapsed());
+        self.tell_limits(answer);
+    }
+
+    /// Of a call that is no use of the key, but of whoever looks on.
+    pub fn tell_limits(self, answer: &mut Answer) {
         self.charged.insert_into(&mut answer.headers);
     }
 

@@ -109,7 +109,7 @@ impl Wish {
                 "active_only" => wish.good_only = boolean(&value)?,
                 "q" => {
                     wish.search.text =
-                        Some(Needle::new(&value).ok_or_else(|| wrong("q", "must be up to 100 characters"))?)
+                        Some(Needle::new(&value).ok_or_else(|| wrong("q", "must be up to 100 characters"))?);
                 }
                 "status" => wish.search.status = Some(word("status", STATUS, &value)?),
                 "environment" => wish.search.environment = Some(word("environment", ENVIRONMENT, &value)?),

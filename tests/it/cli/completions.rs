@@ -108,8 +108,10 @@ fn fish_offers_commands_options_and_their_values_with_what_they_mean() {
         if expected == typed {
             assert!(offered.is_empty(), "{typed}: {text}");
         } else {
+            // Shells fill in what all candidates have in common; fish lists them.
             let word = expected.rsplit(' ').next().unwrap();
-            assert_eq!(offered, [word], "{typed}: {text}");
+            assert_eq!(offered.first(), Some(&word), "{typed}: {text}");
+            assert!(offered.iter().all(|one| one.starts_with(word)), "{typed}: {text}");
             assert!(!word.starts_with("--") || text.contains('\t'), "{text}");
         }
     }

@@ -299,8 +299,8 @@ impl Way {
         let at = self.bucket.now_ms();
         match request {
             Request::Get { known } => {
-                let stale = self.reads_only && state.weather.stale && self.draw(4) == 0;
-                let back = if stale { 1 + self.draw(2) as usize } else { 0 };
+                let is_old = self.reads_only && state.weather.stale && self.draw(4) == 0;
+                let back = if is_old { 1 + self.draw(2) as usize } else { 0 };
                 // Nobody can write by a store that shows writers what is long gone.
                 let ruin = state.ruin.filter(|ruin| self.reads_only || *ruin != Ruin::First);
                 let (found, answer) = state.history.get(known.as_deref(), back, ruin);

@@ -172,7 +172,7 @@ async fn schedule(seed: u64) -> usize {
     for number in 0..instances {
         let local = Arc::new(Local::new(Arc::default()));
         // Several at once in each instance.
-        for request in 0..1 + u64::from(chance.below(3)) {
+        for request in 0..=u64::from(chance.below(3)) {
             let chance = Chance::new(seed, 2_000 + number as u64 * 10 + request);
             actors.spawn(Arc::clone(&world).instance(number, Arc::clone(&local), chance));
         }

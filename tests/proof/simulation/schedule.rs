@@ -95,7 +95,7 @@ impl Schedule {
             );
             let told = self.chance.pick(&instances).clone();
             let writer = Writer::new(
-                way,
+                &way,
                 Arc::clone(&self.bucket),
                 &self.envelope,
                 told,
@@ -139,7 +139,9 @@ impl Schedule {
             true,
             self.chance(800 + number),
         );
-        let snapshot = (number % 2 == 0).then(|| directory.join(format!("{number}.json")));
+        let snapshot = number
+            .is_multiple_of(2)
+            .then(|| directory.join(format!("{number}.json")));
         Instance::start(
             way,
             &self.bucket,

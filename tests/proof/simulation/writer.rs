@@ -36,7 +36,7 @@ pub struct Writer {
 }
 
 impl Writer {
-    pub fn new(way: Way, bucket: Arc<Bucket>, envelope: &Envelope, instance: Instance, chance: Chance) -> Self {
+    pub fn new(way: &Way, bucket: Arc<Bucket>, envelope: &Envelope, instance: Instance, chance: Chance) -> Self {
         Self {
             name: way.name().to_owned(),
             store: way.store(),

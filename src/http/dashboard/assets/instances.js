@@ -7,7 +7,7 @@ import { moment, number, span, when } from "./format.js";
 
 const AGAIN_MS = 5000;
 /** One that has said nothing for so long may be gone. */
-const SILENT_SECONDS = 60;
+const SILENT_SECONDS = 20;
 
 export async function instances({ main, signal }) {
   const place = el("div", { class: "stack" });
