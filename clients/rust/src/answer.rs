@@ -222,7 +222,7 @@ mod tests {
             let text = format!(r#"{{"key_id":"key_1"{members}}}"#);
             serde_json::from_str::<Key>(&text).expect("a key").ends()
         };
-        let year_2100 = SystemTime::UNIX_EPOCH + Duration::from_hours(1139568);
+        let year_2100 = SystemTime::UNIX_EPOCH + Duration::from_hours(1_139_568);
         assert_eq!(ends(""), None);
         assert_eq!(ends(r#","previous_expires_at":null"#), None);
         assert_eq!(
