@@ -1,4 +1,4 @@
-//! Tells the program which commit it was built from, and when that was. The same commit makes the same bytes: the date is
+//! Tells the program which commit it was built from, and when that was, and has functions that are the same kept once. The same commit makes the same bytes: the date is
 //! the commit's own, or the one in `SOURCE_DATE_EPOCH`, and never that of the build.
 
 use std::{env, fs, path::Path, process::Command};
@@ -16,6 +16,16 @@ fn main() {
     }
     if let Some(seconds) = date.and_then(|seconds| seconds.parse().ok()) {
         println!("cargo::rustc-env=HEARE_AUTH_DATE={}", day(seconds));
+    }
+    fold_functions();
+}
+
+/// Many functions that are generic are the same machine code for several types. The linker that Rust brings for this target
+/// keeps one of each; others would not know the word for it.
+fn fold_functions() {
+    let is = |name: &str, value: &str| env::var(name).is_ok_and(|found| found == value);
+    if is("TARGET", "x86_64-unknown-linux-gnu") && is("PROFILE", "release") {
+        println!("cargo::rustc-link-arg-bins=-Wl,--icf=all");
     }
 }
 

@@ -106,9 +106,9 @@ def start_sink(ground: Ground) -> None:
 
 
 def build(options: argparse.Namespace) -> None:
-    wanted = ["--example", "bare_hyper"] if "bare-hyper" in options.names else []
+    wanted = ["-p", "bare-hyper", "--bin", "bare-hyper"] if "bare-hyper" in options.names else []
     if any(name.startswith("heare-auth") for name in options.names):
-        wanted += ["--bin", "heare-auth"]
+        wanted += ["-p", "heare-auth", "--bin", "heare-auth"]
     if wanted:
         say(f"building, profile {options.profile}")
         subprocess.run(["cargo", "build", "--locked", "--profile", options.profile, *wanted], cwd=ROOT, check=True)

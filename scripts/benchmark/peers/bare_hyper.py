@@ -1,4 +1,4 @@
-"""The floor: hyper alone reads the body and answers the same bytes. See examples/bare_hyper.rs."""
+"""The floor: hyper alone reads the body and answers the same bytes. See bare_hyper/main.rs."""
 
 from peers import Ground, Peer
 from process import free_port
@@ -8,5 +8,5 @@ def peers(ground: Ground) -> list[Peer]:
     room, port = ground.room("bare-hyper"), free_port()
     answer = room / "answer.json"
     answer.write_text(ground.keys[0].answer())
-    command = [str(ground.binaries / "examples/bare_hyper"), str(port), str(answer)]
+    command = [str(ground.binaries / "bare-hyper"), str(port), str(answer)]
     return [Peer("bare-hyper", "bare hyper, constant answer", command, port, room, refuses=False)]

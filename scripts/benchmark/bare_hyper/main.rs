@@ -1,7 +1,7 @@
 //! The least that an HTTP server on hyper can cost: reads the body of every request and answers the same bytes.
 //!
 //! `scripts/bench` measures heare-auth against it; the difference is what verifying, logging and counting cost.
-//! Usage: `bare_hyper PORT FILE`, where FILE holds the body of every answer.
+//! Usage: `bare-hyper PORT FILE`, where FILE holds the body of every answer.
 
 use std::{convert::Infallible, net::Ipv4Addr};
 
@@ -21,7 +21,7 @@ use tokio::net::TcpListener;
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut arguments = std::env::args().skip(1);
     let (Some(port), Some(file)) = (arguments.next(), arguments.next()) else {
-        return Err("usage: bare_hyper PORT FILE".into());
+        return Err("usage: bare-hyper PORT FILE".into());
     };
     let answer = Bytes::from(std::fs::read(file)?);
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port.parse()?)).await?;
