@@ -11,9 +11,6 @@ pub const OWNED_LIMIT_PER_HOUR: u32 = 1000;
 /// The name of the window that `rate_limit_per_hour` sets.
 pub const HOUR: &str = "hour";
 
-/// The most further windows of a key.
-pub const MAX_NAMED_LIMITS: usize = 10;
-
 /// The part of a policy that many keys have in common; an index keeps each once.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Terms {

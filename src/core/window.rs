@@ -10,7 +10,8 @@
 
 use std::{borrow::Cow, collections::VecDeque};
 
-use super::policy::MAX_NAMED_LIMITS;
+/// The most limits with names of their own.
+pub const MAX_NAMED_LIMITS: usize = 10;
 
 /// The most limits one key may have: the hour, and those with names of their own.
 pub const MAX_LIMITS: usize = 1 + MAX_NAMED_LIMITS;

@@ -9,11 +9,11 @@ use super::{Defect, Imported, present, stored_digest};
 use crate::core::{
     json::Json,
     network::Networks,
-    policy::{Environment, HOUR, MAX_NAMED_LIMITS, OWNED_LIMIT_PER_HOUR, Terms},
+    policy::{Environment, HOUR, OWNED_LIMIT_PER_HOUR, Terms},
     scope::{MAX_SCOPES, Scope},
     secret::Digest,
     time::Timestamp,
-    window::Limit,
+    window::{Limit, MAX_NAMED_LIMITS},
 };
 
 /// The highest `rate_limit_per_hour`, and the highest `burst`.

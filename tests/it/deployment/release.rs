@@ -164,6 +164,8 @@ impl Release {
             "/heare-auth\n",
             "/LICENSE\n",
             "/LICENCES-OF-PARTS.txt\n",
+            "/heare-auth.1\n",
+            "/completions/zsh\n",
             "/deployment/systemd/heare-auth.service\n",
         ] {
             assert!(listed.contains(name), "{name}");
