@@ -134,24 +134,10 @@ fn metrics_route(
 /// Everything that `keys::route` knows as a place.
 fn keys_routes(app: &Arc<App>) -> impl Filter<Extract = (warp::reply::Response,), Error = Rejection> + Clone + use<> {
     let app = app.clone();
-    let query = warp::query::raw().or_else(|_| async { Ok::<_, Rejection>((String::new(),)) });
-    warp::path::full()
-        .and_then(|path: warp::path::FullPath| async move { Place::of(path.as_str()).ok_or_else(reject::not_found) })
-        .and(warp::method())
-        .and(warp::ext::get::<Caller>())
-        .and(warp::ext::get::<Arc<Result<Received, Unread>>>())
-        .and(warp::header::headers_cloned())
-        .and(query)
-        .then(move |place, method, caller, body, headers, query| {
-            let app = app.clone();
-            let asked = Asked {
-                caller,
-                headers,
-                query,
-                body,
-            };
-            async move { warp::Reply::into_response(keys::answer(app, place, method, asked).await) }
-        })
+    at(Place::of).and(asked()).then(move |place, method, asked| {
+        let app = app.clone();
+        async move { warp::Reply::into_response(keys::answer(app, place, method, asked).await) }
+    })
 }
 
 /// Everything that `accounts::route` knows as a place, where there are accounts.
@@ -159,26 +145,11 @@ fn accounts_routes(
     app: &Arc<App>,
 ) -> impl Filter<Extract = (warp::reply::Response,), Error = Rejection> + Clone + use<> {
     let (app, known) = (app.clone(), app.accounts.clone());
-    warp::path::full()
-        .and_then(move |path: warp::path::FullPath| {
-            let place = accounts::route::Place::of(path.as_str());
-            let found = known.clone().zip(place);
-            async move { found.ok_or_else(reject::not_found) }
-        })
-        .and(warp::method())
-        .and(warp::ext::get::<Caller>())
-        .and(warp::ext::get::<Arc<Result<Received, Unread>>>())
-        .and(warp::header::headers_cloned())
-        .then(move |(known, place), method, caller, body, headers| {
-            let app = app.clone();
-            let asked = Asked {
-                caller,
-                headers,
-                query: String::new(),
-                body,
-            };
-            async move { warp::Reply::into_response(accounts::answer(app, known, place, method, asked).await) }
-        })
+    let place = move |path: &str| known.clone().zip(accounts::route::Place::of(path));
+    at(place).and(asked()).then(move |(known, place), method, asked| {
+        let app = app.clone();
+        async move { warp::Reply::into_response(accounts::answer(app, known, place, method, asked).await) }
+    })
 }
 
 /// What the dashboard's pages ask, where there is a dashboard.
@@ -186,25 +157,41 @@ fn dashboard_routes(
     app: &Arc<App>,
 ) -> impl Filter<Extract = (warp::reply::Response,), Error = Rejection> + Clone + use<> {
     let (app, is_on) = (app.clone(), app.dashboard.is_some());
-    warp::path::full()
-        .and_then(move |path: warp::path::FullPath| {
-            let place = dashboard::route::Place::of(path.as_str()).filter(|_| is_on);
-            async move { place.ok_or_else(reject::not_found) }
-        })
-        .and(warp::method())
+    let place = move |path: &str| dashboard::route::Place::of(path).filter(|_| is_on);
+    at(place).and(asked()).then(move |place, method, asked| {
+        let app = app.clone();
+        async move { warp::Reply::into_response(dashboard::answer(app, place, method, asked).await) }
+    })
+}
+
+/// The place that a path is, for those who know it.
+fn at<P: Send>(
+    place: impl Fn(&str) -> Option<P> + Clone + Send + Sync,
+) -> impl Filter<Extract = (P,), Error = Rejection> + Clone {
+    warp::path::full().and_then(move |path: warp::path::FullPath| {
+        let found = place(path.as_str());
+        async move { found.ok_or_else(reject::not_found) }
+    })
+}
+
+/// What a call brings beside its path, its body included.
+fn asked() -> impl Filter<Extract = (Method, Asked), Error = Rejection> + Clone {
+    let query = warp::query::raw().or_else(|_| async { Ok::<_, Rejection>((String::new(),)) });
+    warp::method()
         .and(warp::ext::get::<Caller>())
         .and(warp::ext::get::<Arc<Result<Received, Unread>>>())
         .and(warp::header::headers_cloned())
-        .then(move |place, method, caller, body, headers| {
-            let app = app.clone();
+        .and(query)
+        .map(|method, caller, body, headers, query| {
             let asked = Asked {
                 caller,
                 headers,
-                query: String::new(),
+                query,
                 body,
             };
-            async move { warp::Reply::into_response(dashboard::answer(app, place, method, asked).await) }
+            (method, asked)
         })
+        .untuple_one()
 }
 
 /// `HEAD` is `GET` whose body hyper leaves out.

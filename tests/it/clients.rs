@@ -22,7 +22,7 @@ use crate::support::{
     documents::{document, secret_of},
     http_client::Connection,
     ports::{RefusingPort, free_port},
-    service::{Service, Settings, eventually, printed_secret},
+    service::{Service, Settings, eventually},
     tool,
 };
 
@@ -34,8 +34,8 @@ const GOOD: &str = r#"{"valid":true,"key_id":"key_1","name":"Example","metadata"
 #[test]
 fn a_good_key_is_asked_for_once_and_remembered_for_a_while() {
     each(|language| {
-        let service = ready_service();
-        let secret = new_key(&service, &["--metadata", r#"{"team":"blue"}"#]);
+        let service = Settings::file_store().start_ready();
+        let secret = service.create_key_with("Example", &["--metadata", r#"{"team":"blue"}"#]);
         let mut client = language.asking(service.address(), &json!({"max_age": LONG}));
         for _ in 0..3 {
             let outcome = client.key(&secret);
@@ -52,9 +52,9 @@ fn a_good_key_is_asked_for_once_and_remembered_for_a_while() {
 
 #[test]
 fn a_revoked_key_works_no_longer_than_answers_are_remembered() {
-    let service = ready_service();
+    let service = Settings::file_store().start_ready();
     each(|language| {
-        let secret = new_key(&service, &[]);
+        let secret = service.create_key("Example");
         let mut client = language.asking(service.address(), &json!({"max_age": 300, "max_age_refused": 0}));
         let id = client.key(&secret)["key_id"].as_str().expect("a good key").to_owned();
         assert!(service.cli(&["revoke", &id]).status.success());
@@ -67,9 +67,9 @@ fn a_revoked_key_works_no_longer_than_answers_are_remembered() {
 
 #[test]
 fn what_is_remembered_is_forgotten_when_told() {
-    let service = ready_service();
+    let service = Settings::file_store().start_ready();
     each(|language| {
-        let secret = new_key(&service, &[]);
+        let secret = service.create_key("Example");
         let mut client = language.asking(service.address(), &json!({"max_age": LONG}));
         let id = client.key(&secret)["key_id"].as_str().expect("a good key").to_owned();
         assert!(service.cli(&["revoke", &id]).status.success());
@@ -81,8 +81,8 @@ fn what_is_remembered_is_forgotten_when_told() {
 
 #[test]
 fn a_remembered_answer_is_not_used_for_another_place_or_scope() {
-    let service = ready_service();
-    let secret = new_key(&service, &["--scope", "orders:*", "--allow-ip", "192.0.2.0/24"]);
+    let service = Settings::file_store().start_ready();
+    let secret = service.create_key_with("Example", &["--scope", "orders:*", "--allow-ip", "192.0.2.0/24"]);
     each(|language| {
         let mut client = language.asking(service.address(), &json!({"max_age": LONG}));
         for _ in 0..2 {
@@ -107,10 +107,10 @@ fn a_remembered_answer_is_not_used_for_another_place_or_scope() {
 
 #[test]
 fn each_use_of_a_key_with_limits_is_counted() {
-    let service = ready_service();
+    let service = Settings::file_store().start_ready();
     each(|language| {
         let mut client = language.asking(service.address(), &json!({"max_age": LONG}));
-        let secret = new_key(&service, &["--limit", "day=5/1d"]);
+        let secret = service.create_key_with("Example", &["--limit", "day=5/1d"]);
         let at_once = client.all(&vec![json!({"api_key": secret}); 8]);
         let (good, refused): (Vec<_>, Vec<_>) = at_once.iter().partition(|outcome| outcome["valid"] == true);
         assert_eq!((good.len(), refused.len()), (5, 3), "{language:?}: {at_once:?}");
@@ -122,7 +122,7 @@ fn each_use_of_a_key_with_limits_is_counted() {
             );
             assert!(outcome["retry_after"].as_u64().is_some_and(|seconds| seconds > 80_000));
         }
-        let secret = new_key(&service, &["--limit", "day=5/1d"]);
+        let secret = service.create_key_with("Example", &["--limit", "day=5/1d"]);
         for (cost, expected) in [(3, Value::Null), (3, "rate_limited".into()), (2, Value::Null)] {
             let outcome = client.one(json!({"api_key": secret, "cost": cost}));
             assert_eq!(outcome["code"], expected, "{language:?}, {cost}");
@@ -226,8 +226,8 @@ fn guesses_do_not_push_good_keys_out_of_the_memory() {
 #[test]
 fn nobody_is_let_in_once_the_service_is_gone_and_the_answer_old() {
     each(|language| {
-        let service = ready_service();
-        let secret = new_key(&service, &[]);
+        let service = Settings::file_store().start_ready();
+        let secret = service.create_key("Example");
         let mut client = language.asking(service.address(), &json!({"max_age": 300, "max_age_refused": 0}));
         assert_eq!(client.key(&secret)["name"], "Example", "{language:?}");
         assert!(service.stop().success());
@@ -244,7 +244,7 @@ fn a_service_that_was_restarted_is_found_again() {
         let settings = Settings::file_store().with("PORT", free_port().to_string());
         let service = settings.start();
         service.wait_until_ready();
-        let secret = new_key(&service, &[]);
+        let secret = service.create_key("Example");
         let mut client = language.asking(service.address(), &json!({"max_age": 0, "max_age_refused": 0}));
         assert_eq!(client.key(&secret)["name"], "Example", "{language:?}");
         assert!(service.stop().success());
@@ -444,8 +444,8 @@ fn the_key_goes_to_nobody_whose_certificate_is_not_trusted() {
 
 #[test]
 fn what_cannot_be_a_key_is_refused_and_a_question_that_is_wrong_is_no_answer_about_a_key() {
-    let service = ready_service();
-    let secret = new_key(&service, &[]);
+    let service = Settings::file_store().start_ready();
+    let secret = service.create_key("Example");
     each(|language| {
         let mut client = language.asking(service.address(), &json!({}));
         for text in ["", &"x".repeat(1025), &"é".repeat(2000)] {
@@ -468,10 +468,10 @@ fn what_cannot_be_a_key_is_refused_and_a_question_that_is_wrong_is_no_answer_abo
 
 #[test]
 fn a_fastapi_application_lets_in_who_has_a_key_with_the_scope() {
-    let service = ready_service();
-    let secret = new_key(&service, &["--scope", "orders:*"]);
-    let without_scope = new_key(&service, &[]);
-    let used_up = new_key(&service, &["--scope", "orders:*", "--limit", "day=1/1d"]);
+    let service = Settings::file_store().start_ready();
+    let secret = service.create_key_with("Example", &["--scope", "orders:*"]);
+    let without_scope = service.create_key("Example");
+    let used_up = service.create_key_with("Example", &["--scope", "orders:*", "--limit", "day=1/1d"]);
     assert_eq!(service.verify(&used_up).0, 200);
     let application = Application::start(&service);
     let ask = |path: &str, key: Option<&str>| {
@@ -501,8 +501,8 @@ fn a_fastapi_application_lets_in_who_has_a_key_with_the_scope() {
 
 #[test]
 fn the_function_for_requests_says_yes_to_a_good_key_alone() {
-    let service = ready_service();
-    let secret = new_key(&service, &[]);
+    let service = Settings::file_store().start_ready();
+    let secret = service.create_key("Example");
     let elsewhere = Backend::answering(|_| http("200 OK", "", GOOD));
     let redirect = format!("Location: http://{}/verify\r\n", elsewhere.address);
     let redirecting = Backend::answering(move |_| http("307 Temporary Redirect", &redirect, ""));
@@ -568,19 +568,6 @@ fn python(argument: &str) -> Command {
         .env("http_proxy", "http://127.0.0.1:9")
         .env("PYTHONDONTWRITEBYTECODE", "1");
     command
-}
-
-fn ready_service() -> Service {
-    let service = Settings::file_store().start();
-    service.wait_until_ready();
-    service
-}
-
-fn new_key(service: &Service, options: &[&str]) -> String {
-    let arguments = [&["create", "--name", "Example"], options].concat();
-    let output = service.cli(&arguments);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    printed_secret(&output)
 }
 
 fn good_until(end: &str) -> String {

@@ -93,15 +93,9 @@ fn settings() -> Settings {
     settings
 }
 
-fn started(settings: &Settings) -> Service {
-    let service = settings.start();
-    service.wait_until_ready();
-    service
-}
-
 #[test]
 fn a_person_who_logs_in_manages_their_own_keys_by_cookie_until_they_log_out() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     let id = register(&service, "anna");
     let mut browser = Browser::default();
     let answer = browser.log_in(&service, &person("anna"));
@@ -157,7 +151,7 @@ fn a_person_who_logs_in_manages_their_own_keys_by_cookie_until_they_log_out() {
 
 #[test]
 fn an_operators_key_logs_in_and_is_asked_for_anew_at_each_use() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     let mut browser = Browser::default();
     let body = browser.log_in(&service, &key("key_admin")).json();
     assert_eq!(
@@ -190,7 +184,7 @@ fn an_operators_key_logs_in_and_is_asked_for_anew_at_each_use() {
 
 #[test]
 fn a_new_password_a_lost_account_and_a_session_ended_elsewhere_end_the_cookie_at_once() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     register(&service, "anna");
     let mut browser = Browser::default();
     assert_eq!(browser.log_in(&service, &person("anna")).status, 200);
@@ -227,7 +221,7 @@ fn a_new_password_a_lost_account_and_a_session_ended_elsewhere_end_the_cookie_at
 
 #[test]
 fn nothing_is_changed_by_cookie_without_the_token_or_from_another_sites_page() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     let mut browser = Browser::default();
     browser.log_in(&service, &key("key_admin"));
     let csrf = browser.csrf.clone();
@@ -297,7 +291,7 @@ fn nothing_is_changed_by_cookie_without_the_token_or_from_another_sites_page() {
 
 #[test]
 fn a_key_or_token_beside_the_cookie_is_what_counts() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     let mut browser = Browser::default();
     browser.log_in(&service, &key("key_admin"));
     let manager = secret_of("key_manager");
@@ -322,7 +316,7 @@ fn a_key_or_token_beside_the_cookie_is_what_counts() {
 
 #[test]
 fn who_cannot_log_in_is_told_why_and_given_no_cookie() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     register(&service, "anna");
     let table = [
         (json!({ "login": "anna", "password": "wrong" }), 401),
@@ -364,7 +358,7 @@ fn who_cannot_log_in_is_told_why_and_given_no_cookie() {
 
 #[test]
 fn guesses_at_a_password_wait_here_as_anywhere() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     register(&service, "anna");
     let wrong = json!({ "login": "anna", "password": "wrong" });
     let statuses: Vec<u16> = (0..7)
@@ -380,7 +374,7 @@ fn guesses_at_a_password_wait_here_as_anywhere() {
 
 #[test]
 fn behind_https_the_cookie_is_this_hosts_alone_and_its_plain_name_is_nobodys() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     let https = vec![("X-Forwarded-Proto", "https")];
     let mut browser = Browser {
         headers: https.clone(),
@@ -416,21 +410,24 @@ fn instances_with_one_secret_share_sessions_and_a_restart_does_not_end_them() {
     let settings = settings()
         .with("STORAGE_SECRET", "a secret of the store")
         .with("DATABASE_URL", "off");
-    let service = started(&settings);
+    let service = settings.start_ready();
     let mut browser = Browser::default();
     let answer = browser.log_in(&service, &person("anna"));
     assert_eq!(answer.status, 422, "there are no accounts: {}", answer.text());
     assert_eq!(browser.log_in(&service, &key("key_admin")).status, 200);
-    let other = started(&settings);
+    let other = settings.start_ready();
     assert_eq!(browser.status(&other, "GET", KEYS), 200);
     assert!(service.stop().success());
-    let stranger = started(&settings.with("STORAGE_SECRET", "").with("DATABASE_URL", "off"));
+    let stranger = settings
+        .with("STORAGE_SECRET", "")
+        .with("DATABASE_URL", "off")
+        .start_ready();
     assert_eq!(browser.status(&stranger, "GET", KEYS), 401);
 }
 
 #[test]
 fn a_repeated_request_of_a_page_is_carried_out_once() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     let mut browser = Browser::default();
     browser.log_in(&service, &key("key_admin"));
     let csrf = browser.csrf.clone();
@@ -443,7 +440,7 @@ fn a_repeated_request_of_a_page_is_carried_out_once() {
 
 #[test]
 fn the_dashboard_can_be_switched_off() {
-    let service = started(&settings().with("DASHBOARD", "off"));
+    let service = settings().with("DASHBOARD", "off").start_ready();
     let mut browser = Browser::default();
     assert_eq!(browser.log_in(&service, &key("key_admin")).status, 404);
     assert_eq!(browser.status(&service, "GET", SESSION), 404);
@@ -451,7 +448,7 @@ fn the_dashboard_can_be_switched_off() {
 
 #[test]
 fn neither_log_nor_cookie_shows_what_somebody_logged_in_with() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     register(&service, "anna");
     let mut browser = Browser::default();
     browser.log_in(&service, &person("anna"));

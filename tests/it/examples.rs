@@ -11,11 +11,7 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{
-    backend::Backend,
-    ports::RefusingPort,
-    service::{Service, Settings, printed_secret},
-};
+use crate::support::{backend::Backend, ports::RefusingPort, service::Settings};
 
 /// The program and its file of each client that runs wherever the tests do.
 const CLIENTS: [[&str; 2]; 3] = [
@@ -52,8 +48,8 @@ fn go() -> Option<&'static str> {
 
 #[test]
 fn each_client_prints_whose_a_good_key_is() {
-    let service = ready_service();
-    let secret = new_key(&service, &["--scope", "orders:*", "--allow-ip", "192.0.2.0/24"]);
+    let service = Settings::file_store().start_ready();
+    let secret = service.create_key_with("Example", &["--scope", "orders:*", "--allow-ip", "192.0.2.0/24"]);
     each(|client| {
         let said = ask(client, service.address(), &secret, &["192.0.2.7", "orders:read"]);
         assert_eq!(said.code, 0, "{client:?}: {}", said.text);
@@ -64,9 +60,9 @@ fn each_client_prints_whose_a_good_key_is() {
 
 #[test]
 fn each_client_says_why_a_key_is_refused_and_what_to_answer() {
-    let service = ready_service();
-    let secret = new_key(&service, &["--scope", "orders:*", "--allow-ip", "192.0.2.0/24"]);
-    let revoked = new_key(&service, &[]);
+    let service = Settings::file_store().start_ready();
+    let secret = service.create_key_with("Example", &["--scope", "orders:*", "--allow-ip", "192.0.2.0/24"]);
+    let revoked = service.create_key("Example");
     let id = service.verify(&revoked).1["key_id"].as_str().expect("an id").to_owned();
     assert!(service.cli(&["revoke", &id]).status.success());
     let too_long = "x".repeat(2000);
@@ -96,9 +92,9 @@ fn each_client_says_why_a_key_is_refused_and_what_to_answer() {
 
 #[test]
 fn each_client_hands_on_how_long_a_used_up_key_must_wait() {
-    let service = ready_service();
+    let service = Settings::file_store().start_ready();
     each(|client| {
-        let secret = new_key(&service, &["--limit", "day=1/1d"]);
+        let secret = service.create_key_with("Example", &["--limit", "day=1/1d"]);
         assert_eq!(ask(client, service.address(), &secret, &[]).code, 0, "{client:?}");
         let said = ask(client, service.address(), &secret, &[]);
         assert_eq!(said.code, 1, "{client:?}");
@@ -199,8 +195,8 @@ fn each_client_gives_up_on_a_peer_that_is_not_there_or_never_answers() {
 
 #[test]
 fn no_client_prints_the_key() {
-    let service = ready_service();
-    let secret = new_key(&service, &["--scope", "orders:read"]);
+    let service = Settings::file_store().start_ready();
+    let secret = service.create_key_with("Example", &["--scope", "orders:read"]);
     each(|client| {
         for arguments in [&[][..], &["", "invoices:read"][..]] {
             let said = ask(client, service.address(), &secret, arguments);
@@ -250,19 +246,6 @@ fn ask([program, file]: [&str; 2], service: SocketAddr, key: &str, arguments: &[
     let all = format!("{text}{}", String::from_utf8_lossy(&stderr));
     let code = status.code().expect("it ends by itself");
     Said { code, text, all }
-}
-
-fn ready_service() -> Service {
-    let service = Settings::file_store().start();
-    service.wait_until_ready();
-    service
-}
-
-fn new_key(service: &Service, options: &[&str]) -> String {
-    let arguments = [&["create", "--name", "Example"], options].concat();
-    let output = service.cli(&arguments);
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    printed_secret(&output)
 }
 
 fn http(status: &str, headers: &str, body: &str) -> String {

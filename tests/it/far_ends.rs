@@ -8,7 +8,7 @@ use crate::support::{
     far_end::{FarEnd, Trouble},
     postgres::Database,
     redis::Redis,
-    service::{Service, Settings, eventually},
+    service::{Settings, eventually},
     stored_object::StoredObject,
 };
 use serde_json::{Value, json};
@@ -49,19 +49,13 @@ fn serving(records: &[Value]) -> Settings {
     settings
 }
 
-fn started(settings: &Settings) -> Service {
-    let service = settings.start();
-    service.wait_until_ready();
-    service
-}
-
 #[test]
 fn whatever_redis_does_limited_keys_are_answered_and_it_is_taken_up_again() {
     let redis = Redis::start();
     let (far_end, url) = far_end_of(&redis.url());
     let mut limited = record("key_1");
     limited["limits"] = json!([{ "name": "long", "limit": 100_000, "window_seconds": 3600 }]);
-    let service = started(&serving(&[limited]).with("REDIS_URL", url));
+    let service = serving(&[limited]).with("REDIS_URL", url).start_ready();
     for (round, trouble) in TROUBLES.into_iter().enumerate() {
         let asking = Asking::start(service.address(), &secret_of("key_1"), |answer| answer.status == 200);
         far_end.make(trouble);
@@ -82,7 +76,7 @@ fn whatever_the_database_does_verifies_go_on_nothing_counted_is_lost_and_nobody_
     let settings = serving(&[record("key_1")])
         .with("DATABASE_URL", url)
         .with("SECRET_KEY", "a key to sign with that is long enough");
-    let service = started(&settings);
+    let service = settings.start_ready();
     let mut verified = 0;
     let stored = || -> u64 {
         let settings = settings.clone().with("DATABASE_URL", database.url());
@@ -120,7 +114,7 @@ fn whatever_the_bridge_does_verifies_go_on_and_it_is_told_what_happened() {
         .with("SECRET", "bridge")
         .with("DEST_HOST", "127.0.0.1")
         .with("DEST_PORT", far_end.address().port().to_string());
-    let service = started(&settings);
+    let service = settings.start_ready();
     let before = service.resident_kib();
     let endless = Trouble::Endless(b"HTTP/1.1 500 Internal Server Error\r\n\r\n");
     for (round, trouble) in [Trouble::Reset, Trouble::Cut(5), TROUBLES[5], endless]
@@ -151,7 +145,7 @@ fn a_store_whose_answers_never_end_takes_no_memory_and_changes_nothing() {
         .settings_at(address)
         .with("POLL_INTERVAL", "50ms")
         .with("MAX_DOCUMENT_BYTES", "4MiB");
-    let service = started(&settings);
+    let service = settings.start_ready();
     let before = service.peak_resident_kib();
     for (begin, words) in [
         (

@@ -225,6 +225,10 @@ fn the_callers_request_id_and_trace_are_carried() {
         (post_request("/refresh", b"", &forwarded), "refresh_rejected"),
         (post_request("/api/v1/auth/keys", b"{}", &named), "management"),
         (post_request("/authz", b"", &named), "verification_malformed"),
+        (
+            post_request("/dashboard/session", br#"{"api_key":"sec_no"}"#, &named),
+            "dashboard_login_failed",
+        ),
     ] {
         answered(&service, &request);
         service.wait_for_event(event, |line| {

@@ -9,7 +9,7 @@ use serde::Serialize;
 use super::{
     Dashboard, cookie, csrf,
     ticket::{Holder, Ticket},
-    told::{Told, Who},
+    told::Told,
 };
 use crate::{
     accounts::{AccountError, Visitor},
@@ -26,7 +26,7 @@ use crate::{
             Asked, Presented,
             answer::Answer,
             caller::{self, Found, Origin},
-            principal::{self, Principal},
+            principal::{self, Principal, Who},
             problem::Problem,
         },
     },
@@ -114,8 +114,8 @@ impl Door<'_> {
         let mut known = Presented::default();
         let (found, digest) = caller::of_key(self.app, self.asked, key, &self.origin, &mut known).await?;
         let (ticket, sealed) = self.issue(Holder::Key(digest), found.expires_at)?;
-        let who = Who::from(&found.principal);
-        Ok((who, self.opened(&found.name, &found.principal, &ticket, &sealed)))
+        let opened = self.opened(&found.name, &found.principal, &ticket, &sealed);
+        Ok((found.principal.who, opened))
     }
 
     async fn by_password(&self) -> Result<(Who, Answer), Trouble> {
@@ -137,8 +137,8 @@ impl Door<'_> {
         };
         let (ticket, sealed) = self.issue(holder, Some(logged_in.session_ends))?;
         let principal = Principal::of_user(logged_in.user_id, &self.app.management.user_scopes);
-        let who = Who::from(&principal);
-        Ok((who, self.opened(&name, &principal, &ticket, &sealed)))
+        let opened = self.opened(&name, &principal, &ticket, &sealed);
+        Ok((principal.who, opened))
     }
 
     async fn show(&self) -> Result<Answer, Trouble> {
@@ -157,7 +157,7 @@ impl Door<'_> {
                 Err(error) => return Err(error.into()),
             }
         }
-        told.logged_out(&Who::from(&found.principal));
+        told.logged_out(&found.principal.who);
         Ok(self.without_cookie(Answer::empty(StatusCode::NO_CONTENT)))
     }
 

@@ -4,46 +4,18 @@ use std::net::IpAddr;
 
 use super::session::Trouble;
 use crate::{
-    accounts::UserId,
     http::{
         App, identity,
-        keys::{
-            Asked,
-            principal::{self, Principal},
-        },
+        keys::{Asked, principal::Who},
     },
+    telemetry::events::Trace,
 };
-
-/// Who logged in or out, for the log, which shows ids alone.
-pub struct Who(principal::Who);
-
-impl From<&Principal> for Who {
-    fn from(principal: &Principal) -> Self {
-        Self(principal.who.clone())
-    }
-}
-
-impl Who {
-    fn key_id(&self) -> Option<&str> {
-        match &self.0 {
-            principal::Who::Key(id) => Some(id),
-            principal::Who::User(_) => None,
-        }
-    }
-
-    const fn user_id(&self) -> Option<i64> {
-        match self.0 {
-            principal::Who::Key(_) => None,
-            principal::Who::User(UserId(id)) => Some(id),
-        }
-    }
-}
 
 /// A call, as far as it is told about.
 pub struct Told<'a> {
     app: &'a App,
     request_id: &'a str,
-    traceparent: Option<&'a str>,
+    trace: Trace<'a>,
     client: IpAddr,
 }
 
@@ -52,7 +24,7 @@ impl<'a> Told<'a> {
         Self {
             app,
             request_id: &asked.caller.request_id,
-            traceparent: identity::traceparent(&asked.headers),
+            trace: identity::trace(&asked.headers),
             client,
         }
     }
@@ -64,7 +36,9 @@ impl<'a> Told<'a> {
         tracing::info!(
             event = "dashboard_login",
             request_id = self.request_id,
-            traceparent = self.traceparent,
+            traceparent = self.trace.parent,
+            trace_id = self.trace.id,
+            span_id = self.trace.span,
             client_ip = %self.client,
             key_id = who.key_id(),
             user_id = who.user_id(),
@@ -79,7 +53,9 @@ impl<'a> Told<'a> {
         tracing::warn!(
             event = "dashboard_login_failed",
             request_id = self.request_id,
-            traceparent = self.traceparent,
+            traceparent = self.trace.parent,
+            trace_id = self.trace.id,
+            span_id = self.trace.span,
             client_ip = %self.client,
             status = trouble.status().as_u16(),
             reason = trouble.word(),
@@ -91,7 +67,9 @@ impl<'a> Told<'a> {
         tracing::info!(
             event = "dashboard_logout",
             request_id = self.request_id,
-            traceparent = self.traceparent,
+            traceparent = self.trace.parent,
+            trace_id = self.trace.id,
+            span_id = self.trace.span,
             client_ip = %self.client,
             key_id = who.key_id(),
             user_id = who.user_id(),

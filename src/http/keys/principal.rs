@@ -57,6 +57,20 @@ impl Who {
             Self::User(UserId(id)) => format!("user:{id}"),
         }
     }
+
+    pub fn key_id(&self) -> Option<&str> {
+        match self {
+            Self::Key(id) => Some(id),
+            Self::User(_) => None,
+        }
+    }
+
+    pub const fn user_id(&self) -> Option<i64> {
+        match *self {
+            Self::Key(_) => None,
+            Self::User(UserId(id)) => Some(id),
+        }
+    }
 }
 
 /// Whose keys.

@@ -6,7 +6,6 @@ use hyper::{HeaderMap, Method, StatusCode};
 
 use super::{App, Done, answer::Answer, principal::Who, problem::Problem, route::Call, usage};
 use crate::{
-    accounts::UserId,
     core::id,
     telemetry::events::Trace,
     usage::{AuditEntry, NO_ID},
@@ -72,11 +71,8 @@ impl Told {
             .management(status.as_u16(), self.began.elapsed());
         let (request_id, trace) = (self.request_id.as_str(), Trace::of(self.traceparent.as_deref()));
         let (method, route, status) = (self.method.as_str(), self.route, status.as_u16());
-        let (key_id, user_id) = match &self.caller {
-            Some(Who::Key(id)) => (Some(id.as_str()), None),
-            Some(Who::User(UserId(id))) => (None, Some(*id)),
-            None => (None, None),
-        };
+        let key_id = self.caller.as_ref().and_then(Who::key_id);
+        let user_id = self.caller.as_ref().and_then(Who::user_id);
         let duration_ms = u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX);
         match status {
             500.. => {

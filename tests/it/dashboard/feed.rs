@@ -7,7 +7,7 @@ use std::{
 
 use serde_json::Value;
 
-use super::{Browser, key, person, register, settings, started};
+use super::{Browser, key, person, register, settings};
 use crate::support::{
     PATIENCE,
     documents::secret_of,
@@ -87,7 +87,7 @@ fn logged_in(service: &Service, body: &Value) -> Browser {
 
 #[test]
 fn an_operator_sees_verifies_changes_and_refreshes_as_they_are_logged() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     let mut browser = logged_in(&service, &key("key_admin"));
     let mut page = Page::open(&service, &browser);
     service.verify(&secret_of("key_plain"));
@@ -105,7 +105,7 @@ fn an_operator_sees_verifies_changes_and_refreshes_as_they_are_logged() {
 
 #[test]
 fn an_owner_sees_their_own_keys_alone() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     register(&service, "anna");
     let mut browser = logged_in(&service, &person("anna"));
     let made = browser
@@ -126,7 +126,7 @@ fn an_owner_sees_their_own_keys_alone() {
 
 #[test]
 fn a_feed_ends_when_its_reader_logs_out_is_revoked_or_the_service_stops() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     register(&service, "anna");
     let mut anna = logged_in(&service, &person("anna"));
     let mut operator = logged_in(&service, &key("key_admin"));
@@ -147,7 +147,7 @@ fn a_feed_ends_when_its_reader_logs_out_is_revoked_or_the_service_stops() {
 
 #[test]
 fn a_flood_is_counted_and_not_sent() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     let browser = logged_in(&service, &key("key_admin"));
     let mut page = Page::open(&service, &browser);
     let mut connection = service.connect();
@@ -167,7 +167,7 @@ fn a_flood_is_counted_and_not_sent() {
 
 #[test]
 fn so_many_feeds_are_open_at_most_and_room_comes_back() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     let browser = logged_in(&service, &key("key_admin"));
     let pages: Vec<Page> = (0..32).map(|_| Page::open(&service, &browser)).collect();
     assert_eq!(Page::try_open(&service, &browser).0, 503);
@@ -181,7 +181,7 @@ fn so_many_feeds_are_open_at_most_and_room_comes_back() {
 
 #[test]
 fn another_sites_page_opens_no_feed() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     let mut browser = logged_in(&service, &key("key_admin"));
     let foreign = [("Sec-Fetch-Site", "same-site")];
     assert_eq!(browser.send(&service, "GET", EVENTS, &foreign, b"").status, 403);

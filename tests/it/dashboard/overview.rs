@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Browser, key, person, register, settings, started};
+use super::{Browser, key, person, register, settings};
 use crate::support::{
     documents::{record_with, secret_of},
     postgres::Database,
@@ -36,7 +36,7 @@ fn requests_this_hour(overview: &Value) -> u64 {
 
 #[test]
 fn an_operator_sees_all_keys_their_use_and_this_instance() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     let mut browser = logged_in(&service, &key("key_admin"));
     let before = overview(&mut browser, &service);
     let own = &before["instance"];
@@ -72,7 +72,7 @@ fn an_operator_sees_all_keys_their_use_and_this_instance() {
 
 #[test]
 fn a_person_sees_the_numbers_of_their_own_keys_and_no_instances() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     register(&service, "anna");
     let mut browser = logged_in(&service, &person("anna"));
     let empty = overview(&mut browser, &service);
@@ -101,7 +101,7 @@ fn a_person_sees_the_numbers_of_their_own_keys_and_no_instances() {
 
 #[test]
 fn without_a_session_nothing_is_shown() {
-    let service = started(&settings());
+    let service = settings().start_ready();
     assert_eq!(Browser::default().status(&service, "GET", OVERVIEW), 401);
     let bearer = format!("Bearer {}", secret_of("key_admin"));
     let answer = Browser::default().send(&service, "GET", OVERVIEW, &[("Authorization", &bearer)], b"");
@@ -111,7 +111,7 @@ fn without_a_session_nothing_is_shown() {
 
 #[test]
 fn without_a_database_the_instance_is_alone_and_use_is_unknown() {
-    let service = started(&settings().with("DATABASE_URL", "off"));
+    let service = settings().with("DATABASE_URL", "off").start_ready();
     let mut browser = logged_in(&service, &key("key_admin"));
     let shown = overview(&mut browser, &service);
     let instances = shown["instances"].as_array().expect("a list");
@@ -133,7 +133,7 @@ fn instances_on_one_database_see_each_other_and_one_that_stops_is_gone() {
         let record = |number: usize| record_with(&format!("key_{number}"), "scopes", json!(["admin"]));
         let records: Vec<Value> = (0..keys).map(record).collect();
         settings.write_document(&json!({ "generation": keys, "keys": records }).to_string());
-        started(&settings)
+        settings.start_ready()
     };
     let (one, other) = (shared(2), shared(5));
     let mut browser = logged_in(&one, &key("key_0"));

@@ -141,7 +141,11 @@ impl Service {
 
     /// Creates a key by the CLI (which refreshes this service) and gives its secret.
     pub fn create_key(&self, name: &str) -> String {
-        let output = self.cli(&["create", "--name", name]);
+        self.create_key_with(name, &[])
+    }
+
+    pub fn create_key_with(&self, name: &str, options: &[&str]) -> String {
+        let output = self.cli(&[&["create", "--name", name], options].concat());
         assert!(
             output.status.success(),
             "create failed: {}",
@@ -210,10 +214,6 @@ impl Service {
     /// The address space that it has, in KiB.
     pub fn virtual_kib(&self) -> u64 {
         self.proc_status("VmSize:")
-    }
-
-    pub fn threads(&self) -> u64 {
-        self.proc_status("Threads:")
     }
 
     /// The name and the nice value of each thread.

@@ -154,6 +154,13 @@ impl Settings {
         Service::start(self, LogReader::Reads)
     }
 
+    /// The same with its keys in force.
+    pub fn start_ready(&self) -> Service {
+        let service = self.start();
+        service.wait_until_ready();
+        service
+    }
+
     pub fn start_with(&self, reader: LogReader) -> Service {
         Service::start(self, reader)
     }
