@@ -1,6 +1,7 @@
 //! The only writer of the index. One task polls the store and serves refreshes, and publishes each whole new
 //! index on a watch channel; everybody else holds the reading end.
 
+mod answer;
 mod intake;
 mod load;
 mod pace;
@@ -9,6 +10,7 @@ mod retired;
 mod saver;
 
 use std::{
+    collections::VecDeque,
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
 };
@@ -18,7 +20,12 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
-use self::{load::Work, pace::Pace, retired::Retired};
+use self::{
+    answer::{Answer, Outcome},
+    load::Work,
+    pace::Pace,
+    retired::Retired,
+};
 use crate::{
     clock::Clock,
     core::{document::DocumentError, index::Index, time::Timestamp},
@@ -109,7 +116,7 @@ pub struct Refresher {
 
 struct Request {
     allow_older: bool,
-    answer: oneshot::Sender<Result<usize, LoadError>>,
+    answer: oneshot::Sender<Answer>,
 }
 
 /// Stops the loader when the last `Refresher` is gone, also in the middle of a load.
@@ -123,12 +130,12 @@ impl Drop for StopOnDrop {
 
 impl Refresher {
     /// The number of keys in force afterwards. `allow_older` is the operator's word for a rollback.
-    pub async fn refresh(&self, allow_older: bool) -> Result<usize, LoadError> {
+    pub async fn refresh(&self, allow_older: bool) -> Outcome {
         let (answer, answered) = oneshot::channel();
         let asked = async {
             let request = Request { allow_older, answer };
             self.requests.send(request).await.map_err(|_| LoadError::Stopping)?;
-            answered.await.unwrap_or(Err(LoadError::Stopping))
+            answered.await.map_err(|_| LoadError::Stopping)?.take().await
         };
         timeout(REFRESH_WAIT, asked)
             .await
@@ -276,17 +283,15 @@ impl Loader {
 
     /// One load for everybody who has asked until now; who asks during it waits for the next.
     async fn refresh(&mut self, first: Request) -> Result<(), LoadError> {
-        let mut waiting = vec![first];
+        let mut allow_older = first.allow_older;
+        let mut waiting = VecDeque::from([first.answer]);
         while let Ok(request) = self.requests.try_recv() {
-            waiting.push(request);
+            allow_older |= request.allow_older;
+            waiting.push_back(request.answer);
         }
-        let allow_older = waiting.iter().any(|request| request.allow_older);
         self.pace.reset();
         let outcome = self.work.refresh(allow_older).await;
-        for request in waiting {
-            // Who does not wait any more has no use for the answer.
-            let _ = request.answer.send(outcome);
-        }
+        Answer::tell(outcome, waiting);
         outcome.map(drop)
     }
 }
