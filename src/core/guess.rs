@@ -116,15 +116,41 @@ mod tests {
         assert_eq!((0..9).filter(|_| fail(&mut guesses, 120_000, 5)).count(), 5);
     }
 
+    #[test]
+    fn a_wait_is_until_so_many_of_the_failures_before_are_a_minute_old() {
+        // Failures of the minute before and of this one, how much of it has passed, the limit, and the wait.
+        let table = [
+            (10, 2, 0, 5, 48_000),
+            (10, 2, 40_000, 5, 8000),
+            (10, 2, 48_000, 5, 0),
+            (2, 2, 0, 5, 0),
+            (0, 5, 10_000, 5, 62_000),
+            (0, 5, 10_000, 1, 110_000),
+            (0, 1, 0, 0, 120_000),
+        ];
+        for (before, now, passed, limit, wait) in table {
+            let minute = 7;
+            let guesses = Guesses { minute, before, now };
+            assert_eq!(
+                guesses.wait_ms(minute * MINUTE_MS + passed, limit),
+                wait,
+                "{before} {now} {passed} {limit}"
+            );
+        }
+    }
+
     proptest! {
         #[test]
-        fn after_the_wait_one_more_fits(limit in 1..50_u32, pauses in prop::collection::vec(0..20_000_u64, 1..300)) {
+        fn after_the_wait_one_more_fits_and_no_sooner(limit in 1..50_u32, pauses in prop::collection::vec(0..20_000_u64, 1..300)) {
             let (mut guesses, mut now) = (Guesses::from_word(0), 0);
             for pause in pauses {
                 now += pause;
                 fail(&mut guesses, now, limit);
                 let later = now + guesses.wait_ms(now, limit);
                 prop_assert_eq!(guesses.at(later).wait_ms(later, limit), 0);
+                if later > now {
+                    prop_assert_eq!(guesses.at(later - 1).wait_ms(later - 1, limit), 1, "no sooner");
+                }
             }
         }
 
