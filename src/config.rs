@@ -58,7 +58,8 @@ pub struct Config {
     pub trusted_proxies: TrustedProxies,
     /// Whether `/authz` takes a key from the query parameter `api_key`.
     pub authz_query_key: bool,
-    pub max_connections: usize,
+    /// As many as there is memory for, if nobody says.
+    pub max_connections: Option<usize>,
     /// Threads that answer requests.
     pub workers: NonZero<usize>,
     /// How the secrets of new keys begin.
@@ -157,13 +158,11 @@ impl Config {
                 )?
                 .unwrap_or_default(),
             authz_query_key: values.boolean("AUTHZ_QUERY_KEY")?,
-            max_connections: values
-                .read(
-                    "MAX_CONNECTIONS",
-                    |text| parse::number(text, 1, 1_000_000),
-                    "a number from 1 to 1000000",
-                )?
-                .unwrap_or(10_000),
+            max_connections: values.read(
+                "MAX_CONNECTIONS",
+                |text| parse::number(text, 1, 1_000_000),
+                "a number from 1 to 1000000",
+            )?,
             workers: values
                 .read(
                     "WORKERS",

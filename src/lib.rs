@@ -15,6 +15,7 @@ pub mod envelope;
 pub mod expiry;
 pub mod limiter;
 pub mod loader;
+pub mod machine;
 pub mod redis_link;
 pub mod snapshot;
 pub mod store;

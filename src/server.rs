@@ -169,7 +169,7 @@ pub async fn start(config: Config, telemetry: Telemetry, options: Options) -> Re
             tls: None,
             routes: routes::admin(&app),
         };
-        let slots = Slots::new(ADMIN_CONNECTIONS, workers, 0);
+        let slots = Slots::new(Some(ADMIN_CONNECTIONS), workers, 0);
         tokio::spawn(Listener::new(admin, face).accept(crew.inlets, slots, telemetry.clone(), staged));
     }
     let bridge = config

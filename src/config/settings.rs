@@ -49,7 +49,11 @@ pub const SETTINGS: &[Setting] = &[
     gateway::SETTINGS[0],
     gateway::SETTINGS[1],
     setting("WORKERS", "number of cores", "threads that answer requests"),
-    setting("MAX_CONNECTIONS", "10000", "open connections at most"),
+    setting(
+        "MAX_CONNECTIONS",
+        "10000, fewer in little memory",
+        "open connections at most",
+    ),
     setting("POLL_INTERVAL", "5s", "how often the store is asked for changes"),
     setting(
         "SNAPSHOT_PATH",

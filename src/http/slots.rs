@@ -1,10 +1,15 @@
 //! How many connections there may be at once.
 
-use std::{fs, sync::Arc};
+use std::sync::Arc;
 
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::telemetry::Telemetry;
+use crate::{machine, telemetry::Telemetry};
+
+/// Unless somebody says otherwise, and where there is memory for them.
+const BY_DEFAULT: usize = 10_000;
+/// What a connection takes at most while it sends the largest request slowly, in bytes.
+const PER_CONNECTION: u64 = 128 << 10;
 
 /// Descriptors that are kept back for the store, databases, Redis, the bridge and the log.
 const KEPT_BACK: usize = 96;
@@ -21,10 +26,12 @@ pub struct Slots {
 pub type Slot = OwnedSemaphorePermit;
 
 impl Slots {
-    /// As many as wanted, or as the process may have open descriptors beside those of so many workers and of so many
-    /// connections that are counted elsewhere: whoever takes all slots must not keep the keys from being loaded.
-    pub fn new(wanted: usize, workers: usize, elsewhere: usize) -> Self {
-        let descriptors = descriptor_limit().unwrap_or(usize::MAX);
+    /// As many as wanted, or as half of the memory is enough for; but never more than the process may have open descriptors
+    /// beside those of so many workers and of so many connections that are counted elsewhere: whoever takes all slots must
+    /// not keep the keys from being loaded.
+    pub fn new(wanted: Option<usize>, workers: usize, elsewhere: usize) -> Self {
+        let wanted = wanted.unwrap_or_else(|| machine::memory().map_or(BY_DEFAULT, fitting));
+        let descriptors = machine::descriptors().unwrap_or(usize::MAX);
         let all = wanted
             .min(left(descriptors, workers, elsewhere))
             .clamp(1, Semaphore::MAX_PERMITS);
@@ -65,14 +72,8 @@ fn left(descriptors: usize, workers: usize, elsewhere: usize) -> usize {
     descriptors.saturating_sub(needed)
 }
 
-/// The soft limit, where the system tells it in a file.
-fn descriptor_limit() -> Option<usize> {
-    soft_limit(&fs::read_to_string("/proc/self/limits").ok()?)
-}
-
-fn soft_limit(limits: &str) -> Option<usize> {
-    let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"))?;
-    line.split_whitespace().next()?.parse().ok()
+fn fitting(memory: u64) -> usize {
+    usize::try_from(memory / 2 / PER_CONNECTION).map_or(BY_DEFAULT, |fitting| fitting.min(BY_DEFAULT))
 }
 
 #[cfg(test)]
@@ -80,21 +81,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_soft_limit_is_the_first_number() {
-        let limits = "Limit                     Soft Limit           Hard Limit           Units     \n\
-                      Max processes             63000                63000                processes \n\
-                      Max open files            1024                 524288               files     \n";
-        assert_eq!(soft_limit(limits), Some(1024));
-        assert_eq!(
-            soft_limit("Max open files            unlimited            unlimited            files"),
-            None
-        );
-        assert_eq!(soft_limit(""), None);
+    fn half_of_the_memory_is_for_connections_that_are_not_counted_by_hand() {
+        let table = [
+            (64 << 20, 256),
+            (512 << 20, 2048),
+            (2 << 30, 8192),
+            (16 << 30, 10_000),
+            (u64::MAX, 10_000),
+        ];
+        for (memory, connections) in table {
+            assert_eq!(fitting(memory), connections);
+        }
+        assert_eq!(Slots::new(Some(7), 1, 0).all, 7);
     }
 
     #[test]
     fn there_is_always_one_slot() {
-        assert_eq!(Slots::new(0, 1, 0).all, 1);
+        assert_eq!(Slots::new(Some(0), 1, 0).all, 1);
         assert_eq!(left(20, 2, 0), 0);
     }
 

@@ -13,6 +13,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("envelope", &["clock", "core"]),
     ("durable", &["clock"]),
     ("courtesy", &[]),
+    ("machine", &[]),
     ("seal", &[]),
     (
         "store",
@@ -76,6 +77,7 @@ const MAY_IMPORT: &[(&str, &[&str])] = &[
             "http",
             "limiter",
             "loader",
+            "machine",
             "seal",
             "telemetry",
             "usage",

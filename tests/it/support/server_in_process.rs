@@ -207,7 +207,7 @@ fn config(directory: &TempDir, setup: &Setup) -> Config {
         health_opaque: setup.health_opaque,
         trusted_proxies: TrustedProxies::default(),
         authz_query_key: false,
-        max_connections: setup.max_connections,
+        max_connections: Some(setup.max_connections),
         workers: std::num::NonZero::<usize>::MIN.saturating_add(1),
         key_prefixes: heare_auth::core::id::Prefixes::default(),
         expired_after: None,
