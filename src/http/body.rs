@@ -4,13 +4,15 @@ use std::{
     future::poll_fn,
     pin::pin,
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::Bytes;
 use http_body_util::BodyExt as _;
 use hyper::body::{Body, Incoming};
+use tokio::time::timeout;
 use zeroize::Zeroizing;
+
+use super::connection::Connection;
 
 /// The most bytes of a body.
 pub const MAX_BODY: usize = 64 * 1024;
@@ -49,15 +51,22 @@ impl Received {
     }
 }
 
-/// Most bodies have arrived together with their head; only one that has not is worth a timer.
-pub async fn receive(body: Incoming, within: Duration) -> Result<Received, Unread> {
+/// Most bodies have arrived together with their head; only one that has not is worth a timer, and takes room meanwhile.
+pub async fn receive(body: Incoming, connection: &Connection) -> Result<Received, Unread> {
     let mut received = pin!(read(body));
     match poll_fn(|context: &mut Context<'_>| Poll::Ready(received.as_mut().poll(context))).await {
         Poll::Ready(outcome) => outcome,
-        Poll::Pending => Box::pin(tokio::time::timeout(within, received))
-            .await
-            .unwrap_or(Err(Unread::TooSlow)),
+        Poll::Pending => Box::pin(in_time(received, connection)).await,
     }
+}
+
+async fn in_time(
+    received: impl Future<Output = Result<Received, Unread>>,
+    connection: &Connection,
+) -> Result<Received, Unread> {
+    let _room = connection.room_for_a_body().ok_or(Unread::TooSlow)?;
+    let within = connection.worker.deadlines.body;
+    timeout(within, received).await.unwrap_or(Err(Unread::TooSlow))
 }
 
 async fn read(mut body: Incoming) -> Result<Received, Unread> {

@@ -28,6 +28,7 @@ use tokio::{
 
 use super::{
     Face, answer,
+    slots::Slot,
     stream::{Stream, Wire},
     tls::handshake,
     worker::{Stage, Worker},
@@ -42,6 +43,8 @@ pub struct Connection {
     since: AtomicU32,
     /// Requests that have no answer yet; more than one with HTTP/2 only.
     open: AtomicU32,
+    /// Of these, how many wait for their bodies.
+    arriving: AtomicU32,
     /// The sweep since which the peer takes nothing, plus one; 0 while it does.
     blocked: AtomicU32,
     http2: AtomicBool,
@@ -84,6 +87,7 @@ impl Connection {
             state: AtomicU8::new(State::Fresh as u8),
             since: AtomicU32::new(now),
             open: AtomicU32::new(0),
+            arriving: AtomicU32::new(0),
             blocked: AtomicU32::new(0),
             http2: AtomicBool::new(false),
             gentle: AtomicBool::new(false),
@@ -100,6 +104,21 @@ impl Connection {
         }
         self.open.store(self.open.load(Relaxed) + 1, Relaxed);
         OpenRequest(self)
+    }
+
+    /// Room for a request whose body is still on its way. A connection has room for one. By HTTP/2 it may have hundreds, and
+    /// each that is one more takes what a connection would take; nothing where no slot is left.
+    pub fn room_for_a_body(&self) -> Option<RoomForABody<'_>> {
+        let arriving = self.arriving.load(Relaxed);
+        let slot = match arriving {
+            0 => None,
+            _ => Some(self.worker.slots.try_take()?),
+        };
+        self.arriving.store(arriving + 1, Relaxed);
+        Some(RoomForABody {
+            connection: self,
+            _slot: slot,
+        })
     }
 
     /// For an answer that is not over when it is made. To be dropped by the connection's own thread, as all else is.
@@ -248,6 +267,19 @@ impl Drop for OpenRequest<'_> {
     fn drop(&mut self) {
         self.0.open.store(self.0.open.load(Relaxed) - 1, Relaxed);
         self.0.since.store(self.0.worker.sweep(), Relaxed);
+    }
+}
+
+/// Until this is dropped a body may arrive.
+pub struct RoomForABody<'a> {
+    connection: &'a Connection,
+    _slot: Option<Slot>,
+}
+
+impl Drop for RoomForABody<'_> {
+    fn drop(&mut self) {
+        let arriving = &self.connection.arriving;
+        arriving.store(arriving.load(Relaxed) - 1, Relaxed);
     }
 }
 

@@ -220,7 +220,7 @@ async fn read_and_pass_on(
     watch: &Watch<'_>,
 ) -> Response<Outgoing> {
     let (head, body) = request.into_parts();
-    let body = body::receive(body, connection.worker.deadlines.body).await;
+    let body = body::receive(body, connection).await;
     if body.is_err() {
         connection.close_gently();
     }

@@ -43,7 +43,7 @@ impl Slots {
 
     /// Waits while all are taken, and counts that somebody had to wait.
     pub async fn take(&self, telemetry: &Telemetry) -> Slot {
-        if let Ok(slot) = self.free.clone().try_acquire_owned() {
+        if let Some(slot) = self.try_take() {
             return slot;
         }
         telemetry.metrics.connections_refused();
@@ -52,6 +52,11 @@ impl Slots {
             .acquire_owned()
             .await
             .expect("the slots are never closed")
+    }
+
+    /// One that is free now.
+    pub fn try_take(&self) -> Option<Slot> {
+        self.free.clone().try_acquire_owned().ok()
     }
 
     /// How many connections there may be.

@@ -63,7 +63,7 @@ pub fn is_single(face: &Face, request: &Request<Incoming>) -> bool {
 
 pub async fn answer(connection: &Connection, request: Request<Incoming>, form: Form) -> Response<Outgoing> {
     let (head, body) = request.into_parts();
-    let reply = match body::receive(body, connection.worker.deadlines.body).await {
+    let reply = match body::receive(body, connection).await {
         Ok(body) => {
             let sender = Sender {
                 connection,

@@ -34,7 +34,7 @@ pub struct Worker {
     pub app: Arc<App>,
     pub deadlines: Deadlines,
     pub request_ids: RequestIds,
-    slots: Slots,
+    pub slots: Slots,
     /// Counts the sweeps: the clock of all deadlines.
     sweep: AtomicU32,
 }

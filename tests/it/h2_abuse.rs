@@ -78,6 +78,46 @@ fn floods_that_no_honest_client_sends_end_the_connection() {
 }
 
 #[test]
+fn heads_whose_bodies_do_not_come_take_no_more_room_than_connections_would() {
+    let settings = Settings::file_store().with("MAX_CONNECTIONS", "4");
+    settings.write_document(DOCUMENT);
+    let service = settings.start();
+    service.wait_until_ready();
+    let mut frames = Frames::open(service.address());
+    for turn in 0..10 {
+        frames.send(&frame(HEADERS, END_HEADERS, stream(turn), VERIFY)).unwrap();
+    }
+    // The connection has room for one, and there are three more slots, or fewer as long as an earlier connection has its own.
+    let mut answers = Vec::new();
+    let mut answered = |frames: &mut Frames, count| {
+        frames.said_until(|kind, payload| {
+            answers.extend((kind == DATA).then(|| String::from_utf8_lossy(payload).into_owned()));
+            answers.len() == count
+        });
+        answers
+            .iter()
+            .filter(|answer| answer.contains("did not arrive in time"))
+            .count()
+    };
+    assert_eq!(answered(&mut frames, 6), 6);
+    for turn in 0..10 {
+        let body = frame(DATA, END_STREAM, stream(turn), br#"{"api_key":"sec_a"}"#);
+        frames.send(&body).unwrap();
+    }
+    let refused = answered(&mut frames, 10);
+    assert!((6..10).contains(&refused), "{answers:?}");
+    assert_eq!(
+        answers.iter().filter(|answer| answer.contains("key_a")).count(),
+        10 - refused
+    );
+    // All of it is free again.
+    let mut others: Vec<_> = (0..3).map(|_| service.connect()).collect();
+    for other in &mut others {
+        assert_eq!(other.get("/health").expect("an answer").status, 200);
+    }
+}
+
+#[test]
 fn floods_that_want_an_answer_stop_where_nobody_reads_it() {
     let service = service();
     for (what, kind, payload) in [

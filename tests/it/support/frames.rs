@@ -76,7 +76,7 @@ impl Frames {
     }
 
     /// The kinds of all frames up to such a one, or to the end of the connection.
-    pub fn said_until(mut self, is_last: impl Fn(u8, &[u8]) -> bool) -> Vec<u8> {
+    pub fn said_until(&mut self, mut is_last: impl FnMut(u8, &[u8]) -> bool) -> Vec<u8> {
         self.0
             .set_read_timeout(Some(PATIENCE))
             .expect("a connected socket takes options");
