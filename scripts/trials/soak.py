@@ -44,8 +44,9 @@ class Load:
 
     def __init__(self, port: int):
         self.port, self.going, self.lock, self.seen = port, True, threading.Lock(), Seen()
-        # What management and logins may say depends on what is down.
-        self.trouble = ""
+        # What is down now, and what management and logins may still show of it.
+        self.trouble = self.excuse = ""
+        self.made: dict | None = None
         kinds = [self.plain, self.plain, self.plain, self.limited, self.unknown, self.batch, self.operator, self.person]
         self.threads = [threading.Thread(target=self._ask, args=(kind,), daemon=True) for kind in kinds]
 
@@ -105,22 +106,24 @@ class Load:
         return self.expect(connection, {"requests": several}, 200, "/verify/batch")
 
     def operator(self, _, pick) -> str | None:
-        """Makes a key, which is good at once, and revokes it, which is in force at once."""
+        """Makes a key, and then revokes it and takes that back, each in force at once. So the document stays as long as it is."""
         time.sleep(1.0)
         admin = secret_of("key_admin")
-        status, made = call(self.port, "POST", "/api/v1/auth/keys", {"name": f"soak {pick.random()}"}, admin)
-        if status != 201:
-            return self._excused("create", status, "S3", "the document")
-        status, _ = call(self.port, "POST", "/verify", {"api_key": made["key"]})
-        # What was written while it cannot be read back is in force when that is over.
-        unread = self.trouble.startswith(("S3", "the document"))
-        if status != 200:
-            return None if unread else f"a new key is {status}"
-        status, _ = call(self.port, "DELETE", f"/api/v1/auth/keys/{made['key_id']}", None, admin)
-        if status not in (200, 204):
-            return self._excused("revoke", status, "S3", "the document")
-        status, _ = call(self.port, "POST", "/verify", {"api_key": made["key"]})
-        return None if status == 403 or unread else f"a revoked key is {status}"
+        if not self.made:
+            status, made = call(self.port, "POST", "/api/v1/auth/keys", {"name": f"soak {pick.random()}"}, admin)
+            if status != 201:
+                return self._excused("create", status, "S3", "the document")
+            self.made = made
+        place = f"/api/v1/auth/keys/{self.made['key_id']}"
+        for method, path, right in (("DELETE", place, 403), ("POST", f"{place}/reactivate", 200)):
+            status, _ = call(self.port, method, path, None, admin)
+            if status != 200:
+                return self._excused(f"{method} {path}", status, "S3", "the document")
+            status, _ = call(self.port, "POST", "/verify", {"api_key": self.made["key"]})
+            # What was written while it cannot be read back is in force when that is over.
+            if status != right and not self.excuse.startswith(("S3", "the document")):
+                return f"after {method} {path} it is {status}"
+        return None
 
     def person(self, _, pick) -> str | None:
         """Registers and logs in. Nobody guesses: all come from one address, which would have to wait."""
@@ -135,8 +138,8 @@ class Load:
 
     def _excused(self, what: str, status: int, *may_be_down: str) -> str | None:
         """503 is right while what is needed is down, and briefly after."""
-        down = any(self.trouble.startswith(name) for name in may_be_down)
-        return None if status == 503 and down else f"{what}: {status} while {self.trouble or 'all is well'}"
+        down = any(self.excuse.startswith(name) for name in may_be_down)
+        return None if status == 503 and down else f"{what}: {status} while {self.excuse or 'all is well'}"
 
 
 class Troubles:
@@ -231,12 +234,13 @@ def run(place: Ground, seconds: float, each: float) -> tuple[list[dict], list[tu
         turn += 1
         print(f"{time.monotonic() - began:6.0f} s  {name}", file=sys.stderr, flush=True)
         # Half the time all is well, so that everything has to come back each time.
-        load.trouble, start = name, time.monotonic() - began
+        load.trouble, load.excuse, start = name, name, time.monotonic() - began
         trouble(min(each, left) / 2)
+        load.trouble = ""
         bars.append((start, time.monotonic() - began, name))
         # A circuit that has opened closes within a few seconds; until then 503 is still right.
         time.sleep(min(each, left) / 2)
-        load.trouble = ""
+        load.excuse = ""
     going = False
     sampler.join()
     load.stop()
