@@ -181,6 +181,22 @@ mod tests {
         Index::build(format!(r#"{{"keys":[{key}]}}"#).as_bytes()).unwrap()
     }
 
+    #[test]
+    fn every_refusal_has_the_code_that_is_documented() {
+        let codes = Refusal::ALL.map(Refusal::code);
+        assert_eq!(
+            codes,
+            [
+                "invalid",
+                "revoked",
+                "expired",
+                "ip_not_allowed",
+                "insufficient_scope",
+                "rate_limited"
+            ]
+        );
+    }
+
     fn refusal(members: &str, now: Timestamp) -> Option<Refusal> {
         verify(&index(members), "sec_1", &Asked::default(), now).err()
     }
