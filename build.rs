@@ -1,5 +1,6 @@
-//! Tells the program which commit it was built from, and when that was, and has functions that are the same kept once. The same commit makes the same bytes: the date is
-//! the commit's own, or the one in `SOURCE_DATE_EPOCH`, and never that of the build.
+//! Tells the program which commit it was built from, and when that was, and has functions that are the same kept once. The
+//! same commit makes the same bytes: the date is the commit's own, or the one in `SOURCE_DATE_EPOCH`, and never that of the
+//! build.
 
 use std::{env, fs, path::Path, process::Command};
 

@@ -94,9 +94,7 @@ impl Site {
     }
 
     fn start(&self) -> Service {
-        let service = self.settings.start();
-        service.wait_until_ready();
-        service
+        self.settings.start_ready()
     }
 
     /// Two instances on the same stores.

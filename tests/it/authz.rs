@@ -18,17 +18,13 @@ const IDENTITY: [&str; 5] = [
 
 fn started(settings: &Settings, records: &[Value]) -> Service {
     settings.write_document(&json!({ "keys": records }).to_string());
-    let service = settings.start();
-    service.wait_until_ready();
-    service
+    settings.start_ready()
 }
 
 fn service() -> Service {
     let settings = Settings::file_store();
     settings.write_document(&document(1, &["key_1", "key_2"]));
-    let service = settings.start();
-    service.wait_until_ready();
-    service
+    settings.start_ready()
 }
 
 fn ask(service: &Service, path: &str, headers: &[(&str, &str)]) -> Response {

@@ -101,8 +101,7 @@ fn an_object_that_is_no_document_at_boot_is_no_empty_store() {
 #[test]
 fn a_missing_object_at_first_start_is_an_empty_store_that_can_be_filled() {
     for settings in [StoredObject::new().settings(), Settings::file_store()] {
-        let service = settings.start();
-        service.wait_until_ready();
+        let service = settings.start_ready();
         assert_eq!(service.health(), (200, json!({"status": "ok", "keys_count": 0})));
         assert_eq!(service.verify(&secret_of("key_one")), refusal("invalid"));
         let secret = service.create_key("First");
@@ -136,8 +135,7 @@ impl Kept {
             snapshot,
         };
         kept.put(5, &["key_one"], storage_secret);
-        let service = kept.settings.start();
-        service.wait_until_ready();
+        let service = kept.settings.start_ready();
         eventually("the snapshot is saved", || kept.snapshot.exists());
         assert!(service.stop().success());
         kept
@@ -151,8 +149,7 @@ impl Kept {
 
     /// Ready with what was saved, whatever became of the store.
     fn starts_from_the_snapshot(&self, word: &str) -> Service {
-        let service = self.settings.start();
-        service.wait_until_ready();
+        let service = self.settings.start_ready();
         service.wait_for_event("snapshot_loaded", |line| line["generation"] == 5);
         eventually(word, || service.ready().1["last_error"] == word);
         assert_eq!(service.ready().0, 200);
@@ -248,8 +245,9 @@ fn a_snapshot_that_cannot_be_written_keeps_nobody_from_an_answer() {
     let settings = Settings::file_store();
     settings.write_document(&document(1, &["key_one"]));
     // Nobody, not even root, can make a directory there.
-    let service = settings.with("SNAPSHOT_PATH", "/proc/heare-auth/keys.json").start();
-    service.wait_until_ready();
+    let service = settings
+        .with("SNAPSHOT_PATH", "/proc/heare-auth/keys.json")
+        .start_ready();
     service.wait_for_event("snapshot_failed", |_| true);
     assert_eq!(service.verify(&secret_of("key_one")), good_answer("key_one"));
 }

@@ -22,9 +22,7 @@ fn usual() -> Settings {
 }
 
 fn start(settings: &Settings) -> Service {
-    let service = settings.start();
-    service.wait_until_ready();
-    service
+    settings.start_ready()
 }
 
 fn get(client: Ipv4Addr, service: &Service, path: &str, headers: &[(&str, &str)]) -> Response {

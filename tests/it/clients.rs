@@ -242,14 +242,12 @@ fn nobody_is_let_in_once_the_service_is_gone_and_the_answer_old() {
 fn a_service_that_was_restarted_is_found_again() {
     each(|language| {
         let settings = Settings::file_store().with("PORT", free_port().to_string());
-        let service = settings.start();
-        service.wait_until_ready();
+        let service = settings.start_ready();
         let secret = service.create_key("Example");
         let mut client = language.asking(service.address(), &json!({"max_age": 0, "max_age_refused": 0}));
         assert_eq!(client.key(&secret)["name"], "Example", "{language:?}");
         assert!(service.stop().success());
-        let service = settings.start();
-        service.wait_until_ready();
+        let service = settings.start_ready();
         assert_eq!(
             client.key(&secret)["name"],
             "Example",

@@ -42,8 +42,7 @@ fn start(records: &[Value]) -> (Service, Hands) {
         .with("FAKETIME_NO_CACHE", "1")
         .with("FAKETIME_DONT_FAKE_MONOTONIC", "1")
         .with("DONT_FAKE_MONOTONIC", "1")
-        .start();
-    service.wait_until_ready();
+        .start_ready();
     (service, hands)
 }
 

@@ -31,8 +31,7 @@ impl Stage for Alone {
 }
 
 fn run_document(name: &str) {
-    let service = Settings::file_store().start();
-    service.wait_until_ready();
+    let service = Settings::file_store().start_ready();
     console::run_document(name, &mut Alone(service));
 }
 

@@ -55,8 +55,7 @@ impl Scene {
         }
         let put = |object: &StoredObject| object.put(good(sealed, 5, &["key_old"]));
         put(&object);
-        let service = with.start();
-        service.wait_until_ready();
+        let service = with.start_ready();
         Self {
             object,
             service,
@@ -294,8 +293,7 @@ fn the_object_in_force_put_back_is_no_fault() {
 fn a_damaged_file_changes_nothing_either() {
     let settings = Settings::file_store().with("POLL_INTERVAL", "50ms");
     settings.write_document(&document(5, &["key_old"]));
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     let whole = document(6, &["key_other"]);
     for (word, damaged) in [
         ("object_empty", ""),
@@ -339,8 +337,7 @@ fn a_bad_record_is_denied_and_named_and_the_others_work() {
     ]);
     let object = StoredObject::new();
     object.put(json!({ "keys": records }).to_string());
-    let service = object.settings().start();
-    service.wait_until_ready();
+    let service = object.settings().start_ready();
 
     assert_eq!(service.ready().1["keys_count"], 2);
     for id in ["key_good_first", "key_good_last"] {
@@ -485,8 +482,7 @@ fn verifies_go_on_while_the_store_is_slow_and_what_it_brings_is_taken() {
     let object = StoredObject::new();
     object.put(document(5, &["key_old"]));
     let proxy = object.proxy();
-    let service = object.settings_through(&proxy).start();
-    service.wait_until_ready();
+    let service = object.settings_through(&proxy).start_ready();
     proxy.set(Fault::Delay(Duration::from_millis(500)));
     object.put(document(6, &["key_old", "key_new"]));
     let asking = Asking::start(service.address(), |answer| *answer == good_answer("key_old").1);

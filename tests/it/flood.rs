@@ -14,9 +14,7 @@ const DOCUMENT: &str = r#"{"keys":[{"id":"key_a","secret":"sec_a","name":"A"}]}"
 fn serving_one_key() -> Service {
     let settings = Settings::file_store();
     settings.write_document(DOCUMENT);
-    let service = settings.start();
-    service.wait_until_ready();
-    service
+    settings.start_ready()
 }
 
 #[test]
@@ -54,8 +52,7 @@ fn three_hundred_refreshes_at_once_are_answered_by_at_most_five_loads() {
 fn refreshes_that_cannot_succeed_are_all_answered_too() {
     let settings = Settings::file_store();
     settings.write_document(DOCUMENT);
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     settings.write_document("<html>");
     let request = b"POST /refresh HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\n\r\n".to_vec();
     let statuses = flood(&service, 100, 300, |_| request.clone());
@@ -130,8 +127,7 @@ fn ten_thousand_keys_take_little_memory() {
     document.push_str("]}");
     let settings = Settings::file_store();
     settings.write_document(&document);
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     assert_eq!(service.health().1["keys_count"], 10_000);
     assert_eq!(service.verify(&format!("sec_{:060}", 9_999)).0, 200);
     let above = service.resident_kib().saturating_sub(serving_one_key().resident_kib());

@@ -21,9 +21,7 @@ fn stream(turn: usize) -> u32 {
 fn service() -> Service {
     let settings = Settings::file_store().with("WORKERS", "2");
     settings.write_document(DOCUMENT);
-    let service = settings.start();
-    service.wait_until_ready();
-    service
+    settings.start_ready()
 }
 
 /// What is promised whatever a connection does: the others are answered, memory is bounded.
@@ -81,8 +79,7 @@ fn floods_that_no_honest_client_sends_end_the_connection() {
 fn heads_whose_bodies_do_not_come_take_no_more_room_than_connections_would() {
     let settings = Settings::file_store().with("MAX_CONNECTIONS", "4");
     settings.write_document(DOCUMENT);
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     let mut frames = Frames::open(service.address());
     for turn in 0..10 {
         frames.send(&frame(HEADERS, END_HEADERS, stream(turn), VERIFY)).unwrap();

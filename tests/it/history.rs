@@ -71,8 +71,7 @@ fn a_rollback_shows_its_plan_and_instances_take_it_as_the_newest() {
     let (settings, _) = StoredObject::new().versioned();
     let kept = create(&settings, "kept");
     let lost = create(&settings, "lost");
-    let service = settings.clone().with("POLL_INTERVAL", "50ms").start();
-    service.wait_until_ready();
+    let service = settings.clone().with("POLL_INTERVAL", "50ms").start_ready();
     run(&settings, &["delete", id_of(&lost), "--yes", "--no-refresh"]).done();
     let later = create(&settings, "later");
     let secret = |key: &Value| key["secret"].as_str().expect("a text").to_owned();
@@ -129,8 +128,7 @@ fn a_deleted_document_is_brought_back_above_what_is_in_force() {
     let (settings, delete) = StoredObject::new().versioned();
     let first = create(&settings, "first");
     create(&settings, "second");
-    let service = settings.clone().with("POLL_INTERVAL", "50ms").start();
-    service.wait_until_ready();
+    let service = settings.clone().with("POLL_INTERVAL", "50ms").start_ready();
     delete();
     service.wait_for_event("poll_failed", |line| line["error"] == "object_gone");
     let all = versions(&settings);

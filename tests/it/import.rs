@@ -36,8 +36,7 @@ fn generation(settings: &Settings) -> u64 {
 fn an_import_shows_its_plan_asks_and_writes_once() {
     let settings = Settings::file_store();
     settings.write_document(&document(7, &["key_a"]));
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     let bcrypt = bcrypt::hash("hk_live_abc-bcrypt", 4).expect("the cost is allowed");
     let file = put(
         &settings,

@@ -34,9 +34,7 @@ fn document(generation: u64, records: &[Value]) -> String {
 fn start(records: &[Value]) -> Service {
     let settings = Settings::file_store().with("LOG_LEVEL", "debug");
     settings.write_document(&document(1, records));
-    let service = settings.start();
-    service.wait_until_ready();
-    service
+    settings.start_ready()
 }
 
 fn good(number: usize) -> (u16, Value) {

@@ -106,8 +106,7 @@ fn a_sigint_while_it_stops_ends_it_at_once() {
 #[test]
 fn sighup_loads_the_store_and_a_document_that_is_no_good_changes_nothing() {
     let settings = Settings::file_store().with("POLL_INTERVAL", "1day");
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     settings.write_document(r#"{"keys":[{"id":"key_1","secret":"sec_late","name":"late"}]}"#);
     assert_eq!(service.verify("sec_late").0, 403);
     service.signal("HUP");
@@ -178,8 +177,7 @@ fn admin_listen_takes_refresh_off_the_public_port_and_the_command_line_follows()
 
 #[test]
 fn health_opaque_leaves_only_the_status() {
-    let service = Settings::file_store().with("HEALTH_OPAQUE", "true").start();
-    service.wait_until_ready();
+    let service = Settings::file_store().with("HEALTH_OPAQUE", "true").start_ready();
     let answer = service.get("/health");
     assert_eq!((answer.status, answer.text().as_str()), (200, r#"{"status":"ok"}"#));
 }
@@ -385,8 +383,7 @@ fn without_a_command_it_exits_2_with_the_list_of_commands_on_stderr() {
 
 #[test]
 fn threads_that_load_give_way_to_those_that_answer() {
-    let service = Settings::file_store().start();
-    service.wait_until_ready();
+    let service = Settings::file_store().start_ready();
     let niceness = |name: &str| {
         let threads = service.niceness();
         threads

@@ -31,9 +31,7 @@ fn serving(records: &[Value]) -> Settings {
 }
 
 fn start(settings: &Settings) -> Service {
-    let service = settings.start();
-    service.wait_until_ready();
-    service
+    settings.start_ready()
 }
 
 /// A key with one named limit.

@@ -47,8 +47,7 @@ fn count(records: &[Value], event: &str) -> usize {
 fn busy_log() -> Vec<String> {
     let settings = Settings::file_store().with("POLL_INTERVAL", "50ms");
     settings.write_document(DOCUMENT);
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     for (secret, times) in [("sec_a", 5), ("sec_b", 3), ("sec_old", 2), ("sec_no", 3), ("?", 1)] {
         (0..times).for_each(|_| drop(service.verify(secret)));
     }
@@ -141,8 +140,7 @@ fn the_jq_recipes_of_the_older_guide_give_the_right_counts() {
 fn two_thousand_verifies_at_full_speed_are_two_thousand_lines() {
     let settings = Settings::file_store();
     settings.write_document(DOCUMENT);
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     let statuses = flood(&service, 8, 2_000, |number| {
         let secret = ["sec_a", "sec_b", "sec_no", "sec_old"][number % 4];
         verify_request(secret, &[("X-Request-Id", number.to_string().as_bytes())])
@@ -178,8 +176,7 @@ fn no_user_agent_can_break_a_line_or_forge_another() {
     ];
     // Bytes that no header may hold: the request is refused as a whole.
     let refused: &[&[u8]] = &[b"a\x01b", b"\x1b[31mred", b"a\x7fb", b"a\0b", b"a\rb"];
-    let service = Settings::file_store().start();
-    service.wait_until_ready();
+    let service = Settings::file_store().start_ready();
     for agent in agents {
         assert_eq!(
             answered(&service, &verify_request("sec_no", &[("User-Agent", agent)])),
@@ -213,8 +210,7 @@ fn the_callers_request_id_and_trace_are_carried() {
     const TRACE: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
     let settings = Settings::file_store().with("LOG_LEVEL", "debug");
     settings.write_document(DOCUMENT);
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     let named: [(&str, &[u8]); 2] = [("X-Request-Id", b"order-66"), ("traceparent", TRACE.as_bytes())];
     let forwarded: [(&str, &[u8]); 3] = [named[0], named[1], ("Via", b"1.1 x")];
     for (request, event) in [

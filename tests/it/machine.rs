@@ -16,9 +16,7 @@ const FILES: &str = "--nofile=300:300";
 
 fn serving(settings: &Settings) -> Service {
     settings.write_document(&document(1, &["key_1"]));
-    let service = settings.start();
-    service.wait_until_ready();
-    service
+    settings.start_ready()
 }
 
 #[test]
@@ -237,8 +235,7 @@ fn killed_at_any_moment_it_starts_again_with_a_whole_document_and_takes_the_newe
     let generation_of = |service: &Service| service.ready().1["generation"].as_u64().expect("a generation");
     let mut newest = 1;
     for round in 0..8_u64 {
-        let service = settings.start();
-        service.wait_until_ready();
+        let service = settings.start_ready();
         assert_eq!(service.verify(&secret_of("key_1")), good_answer("key_1"));
         let mut before = 0;
         eventually("the newest is in force", || {
@@ -264,8 +261,7 @@ fn killed_at_any_moment_it_starts_again_with_a_whole_document_and_takes_the_newe
     last.signal("KILL");
     drop(last);
     object.delete();
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     assert_eq!(generation_of(&service), newest);
     assert_eq!(service.verify(&secret_of("key_1")), good_answer("key_1"));
     assert_eq!(service.verify(&secret_of("key_2")), refusal("invalid"));

@@ -66,8 +66,7 @@ fn sending(protocol: &str, address: SocketAddr) -> Settings {
 
 /// Starts it and does one thing of every sort.
 fn drive(settings: &Settings) -> Service {
-    let service = settings.clone().with("POLL_INTERVAL", "50ms").start();
-    service.wait_until_ready();
+    let service = settings.clone().with("POLL_INTERVAL", "50ms").start_ready();
     for (secret, times) in [("sec_a", 5), ("sec_b", 2), ("sec_no", 4), ("", 2)] {
         (0..times).for_each(|_| drop(service.verify(secret)));
     }
@@ -213,8 +212,7 @@ fn requests_counted(totals: &Totals) -> u64 {
 #[test]
 fn what_was_counted_while_the_bridge_refused_arrives_once_it_listens() {
     let port = RefusingPort::bind();
-    let service = sending("tcp", port.address()).start();
-    service.wait_until_ready();
+    let service = sending("tcp", port.address()).start_ready();
     service.wait_for_event("bridge_failed", |line| line["error"] == "unreachable");
     assert_undisturbed(&service);
 
@@ -235,8 +233,7 @@ fn what_was_counted_while_the_bridge_refused_arrives_once_it_listens() {
 #[test]
 fn a_bridge_that_swallows_everything_costs_counted_metrics_and_nothing_else() {
     let receiver = HttpReceiver::start(Answer::Never);
-    let service = sending("http", receiver.address).start();
-    service.wait_until_ready();
+    let service = sending("http", receiver.address).start_ready();
     receiver.next();
     assert_undisturbed(&service);
     service.wait_for_event("bridge_failed", |line| line["error"] == "stalled");
@@ -254,8 +251,7 @@ fn a_bridge_that_accepts_and_never_reads_costs_nothing() {
     for protocol in ["tcp", "http"] {
         // The system completes the connections, and nobody ever takes them.
         let swallowing = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-        let service = sending(protocol, swallowing.local_addr().unwrap()).start();
-        service.wait_until_ready();
+        let service = sending(protocol, swallowing.local_addr().unwrap()).start_ready();
         assert_undisturbed(&service);
         assert_eq!(service.stop().code(), Some(0), "{protocol}");
     }
@@ -264,8 +260,7 @@ fn a_bridge_that_accepts_and_never_reads_costs_nothing() {
 #[test]
 fn without_a_protocol_no_metrics_are_sent() {
     let receiver = UdpReceiver::start();
-    let service = sending("udp", receiver.address()).without("PROTOCOL").start();
-    service.wait_until_ready();
+    let service = sending("udp", receiver.address()).without("PROTOCOL").start_ready();
     assert_eq!(service.stop().code(), Some(0));
     assert!(receiver.is_empty());
 }

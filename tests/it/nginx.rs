@@ -35,8 +35,7 @@ fn a_refresh_through_nginx_on_the_same_host_is_refused_logged_and_counted() {
         .with("PROTOCOL", "http")
         .with("DEST_HOST", receiver.address.ip().to_string())
         .with("DEST_PORT", receiver.address.port().to_string())
-        .start();
-    service.wait_until_ready();
+        .start_ready();
     for (what, directives, reason) in CONFIGURATIONS {
         let nginx = Nginx::in_front_of(service.address(), directives);
         let answer = http_client::post(nginx.address, "/refresh", b"");
@@ -60,8 +59,7 @@ fn a_refresh_through_nginx_on_the_same_host_is_refused_logged_and_counted() {
 
 #[test]
 fn a_proxy_client_cannot_talk_the_service_into_a_refresh() {
-    let service = Settings::file_store().start();
-    service.wait_until_ready();
+    let service = Settings::file_store().start_ready();
     for (what, directives, _) in CONFIGURATIONS {
         let nginx = Nginx::in_front_of(service.address(), directives);
         for claim in [

@@ -14,9 +14,7 @@ fn started() -> Service {
 }
 
 fn started_with(settings: &Settings) -> Service {
-    let service = settings.start();
-    service.wait_until_ready();
-    service
+    settings.start_ready()
 }
 
 /// The document as this service serves it.

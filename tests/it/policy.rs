@@ -14,9 +14,7 @@ use crate::support::{
 fn serving(records: &[Value]) -> Service {
     let settings = Settings::file_store();
     settings.write_document(&json!({ "generation": 1, "keys": records }).to_string());
-    let service = settings.start();
-    service.wait_until_ready();
-    service
+    settings.start_ready()
 }
 
 /// A record with several members set otherwise.

@@ -27,8 +27,7 @@ fn settings() -> Settings {
 
 /// Starts it and counts something of most kinds.
 fn driven(settings: &Settings) -> Service {
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     (0..5).for_each(|_| drop(service.verify("sec_a")));
     (0..3).for_each(|_| drop(service.verify("sec_no")));
     assert_eq!(service.post("/verify", b"[]").status, 422);

@@ -55,8 +55,7 @@ impl Site {
         let imported_secret = "hk_live_abc-from-another-system".to_owned();
         let document = json!({ "generation": 1, "keys": records(&imported_secret) });
         settings.write_document(&document.to_string());
-        let service = settings.start();
-        service.wait_until_ready();
+        let service = settings.start_ready();
         Self {
             service,
             settings,
@@ -68,9 +67,7 @@ impl Site {
 
     /// A further instance on the same store, database and Redis, with one setting more.
     fn beside(&self, name: &str, value: &str) -> Service {
-        let service = self.settings.clone().with(name, value).start();
-        service.wait_until_ready();
-        service
+        self.settings.clone().with(name, value).start_ready()
     }
 
     /// A verify of the key with this id.

@@ -285,8 +285,7 @@ fn a_service_that_is_gone_lets_nobody_through() {
 fn a_script_that_fails_lets_nobody_through() {
     let settings = Settings::file_store();
     settings.write_document(&document(1, &["key_1"]));
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     let backend = Backend::echo();
     let proxy = Example::Haproxy.start_changed(service.address(), backend.address, |text| {
         text.replace("core.httpclient()", "core.no_such_function()")
@@ -378,8 +377,7 @@ fn a_key_that_is_used_up_is_refused_by_every_proxy_with_its_headers() {
             let used = site.ask("GET", "/", &[("X-API-Key", &secret)], b"");
             assert_eq!(used.status, 200, "{example:?}");
             if shared {
-                let other = settings.start();
-                other.wait_until_ready();
+                let other = settings.start_ready();
                 assert_eq!(other.verify(&secret).0, 200, "{example:?}");
             } else {
                 assert_eq!(
@@ -417,8 +415,7 @@ fn what_traefik_asks_by_its_file_is_answered() {
     let example: toml::Table = toml::from_str(&text).expect("the example is TOML");
     let settings = Settings::file_store().with("TRUSTED_PROXIES", "127.0.0.1");
     settings.write_document(&document(1, &["key_1"]));
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     let bearer = format!("Bearer {}", secret_of("key_1"));
     for (middleware, status) in [("heare-auth", 200), ("heare-auth-orders", 403)] {
         let forward_auth = &example["http"]["middlewares"][middleware]["forwardAuth"];

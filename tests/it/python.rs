@@ -59,8 +59,7 @@ impl Scene {
         if let Some(secret) = storage_secret {
             settings = settings.with("STORAGE_SECRET", secret);
         }
-        let service = settings.start();
-        service.wait_until_ready();
+        let service = settings.start_ready();
         Self {
             object,
             storage_secret,
@@ -177,8 +176,7 @@ fn unknown_members_of_the_document_and_of_its_keys_are_kept_by_every_write() {
 fn a_write_of_the_python_service_after_ours_is_taken_with_a_warning_and_refused_when_generations_are_strict() {
     let scene = Scene::new(None, &json!({ "keys": keys() }));
     assert!(scene.service.cli(&["migrate"]).status.success());
-    let strict = scene.object.settings().with("STRICT_GENERATION", "true").start();
-    strict.wait_until_ready();
+    let strict = scene.object.settings().with("STRICT_GENERATION", "true").start_ready();
 
     python::write(&scene.object, None, &json!({ "keys": [keys()[1]] }));
     assert_eq!(scene.service.refresh().0, 200);

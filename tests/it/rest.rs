@@ -60,9 +60,7 @@ fn started() -> Service {
 
 fn started_with(settings: &Settings) -> Service {
     settings.write_document(&document());
-    let service = settings.start();
-    service.wait_until_ready();
-    service
+    settings.start_ready()
 }
 
 /// One call, with the key of this id.

@@ -11,9 +11,7 @@ use std::{thread, time::Duration};
 fn start(slow_request: &str) -> Service {
     let settings = Settings::file_store().with("SLOW_REQUEST", slow_request);
     settings.write_document(&document(1, &["key_1"]));
-    let service = settings.start();
-    service.wait_until_ready();
-    service
+    settings.start_ready()
 }
 
 /// A call whose body takes a while.
@@ -68,8 +66,7 @@ fn a_slow_verify_is_told_with_the_id_of_its_own_line() {
     });
     let settings = Settings::file_store().with("SLOW_REQUEST", "1ms");
     settings.write_document(&json!({ "generation": 1, "keys": [record] }).to_string());
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     service.verify(secret);
     let told = service.wait_for_event("slow_request", |line| line["route"] == "/verify");
     assert_eq!(told["method"], "POST");

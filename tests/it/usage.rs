@@ -43,9 +43,7 @@ impl Setup {
     }
 
     fn start(&self) -> Service {
-        let service = self.settings.start();
-        service.wait_until_ready();
-        service
+        self.settings.start_ready()
     }
 
     fn json(&self, arguments: &[&str]) -> Value {

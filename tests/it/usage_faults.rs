@@ -14,8 +14,7 @@ use crate::support::{
 };
 
 fn start(settings: &Settings) -> (Service, String, String) {
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     let output = service.cli(&["create", "--name", "reports", "--json"]);
     let key: Value = serde_json::from_slice(&output.stdout).expect("JSON");
     let text = |member: &str| key[member].as_str().expect("a text").to_owned();
@@ -185,8 +184,7 @@ fn a_database_that_takes_connections_and_says_nothing_is_given_up() {
     drop(service);
     let service = settings
         .with("DATABASE_URL", format!("postgres://u@127.0.0.1:{port}/d"))
-        .start();
-    service.wait_until_ready();
+        .start_ready();
     verify(&service, &secret, 3);
     failed(&service, "database_timeout");
     assert!(service.stop().success());

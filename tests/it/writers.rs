@@ -61,8 +61,7 @@ fn listed(settings: &Settings) -> Vec<String> {
 }
 
 fn sixteen_creates_at_once_lose_nothing(settings: &Settings) {
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     let first = service.create_key("first");
     let names: Vec<String> = (0..16).map(|n| format!("name {n}")).collect();
     let commands: Vec<_> = names.iter().map(|name| create(name)).collect();
@@ -144,8 +143,7 @@ fn a_put_whose_answer_is_lost_makes_exactly_one_key_and_its_printed_secret_is_go
     let created = succeeded(object.settings_through(&proxy).run(&create("new")));
     assert_eq!(proxy.count("PUT"), 3, "it is not written again");
     assert_eq!(listed(&object.settings()), ["Name of key_one", "new"]);
-    let service = object.settings().start();
-    service.wait_until_ready();
+    let service = object.settings().start_ready();
     assert_eq!(service.verify(&printed_secret(&created)).1["name"], "new");
     assert_eq!(service.verify(&secret_of("key_one")), good_answer("key_one"));
 }
@@ -184,8 +182,7 @@ fn a_store_that_ignores_conditions_is_refused_unless_the_operator_allows_it() {
     }
     let settings = settings.with("ALLOW_UNCONDITIONAL_WRITES", "true");
     let created = succeeded(settings.run(&create("new")));
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     assert_eq!(service.verify(&printed_secret(&created)).0, 200);
     assert_eq!(service.verify(&secret_of("key_one")), good_answer("key_one"));
 }
@@ -222,8 +219,7 @@ fn a_writer_killed_at_any_moment_leaves_a_whole_document() {
     let ids: Vec<String> = (0..200).map(|n| format!("key_{n}")).collect();
     let ids: Vec<&str> = ids.iter().map(String::as_str).collect();
     settings.write_document(&document(1, &ids));
-    let service = settings.clone().with("POLL_INTERVAL", "10ms").start();
-    service.wait_until_ready();
+    let service = settings.clone().with("POLL_INTERVAL", "10ms").start_ready();
     // How long one takes by itself says at which moments to kill.
     let began = Instant::now();
     succeeded(settings.run(&create("measured")));
@@ -344,8 +340,7 @@ fn a_key_is_good_until_its_expiry_and_not_after(service: &Service, secret: &str,
 
 #[test]
 fn a_key_is_good_until_its_expiry_and_expired_from_then_on() {
-    let service = Settings::file_store().start();
-    service.wait_until_ready();
+    let service = Settings::file_store().start_ready();
     // Expiry is kept to the millisecond.
     let expires = Timestamp::from_millisecond(Timestamp::now().as_millisecond() + 2000).expect("a time");
     let created = service.cli(&["create", "--name", "short", "--expires-at", &expires.to_string()]);
@@ -383,8 +378,7 @@ fn dates_are_read_with_their_offset_and_wrong_ones_deny_the_key() {
         .collect();
     let settings = Settings::file_store();
     settings.write_document(&json!({ "keys": records }).to_string());
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     for (n, date) in all() {
         let id = format!("key_{n}");
         let expected = if expired.contains(date) {

@@ -111,8 +111,7 @@ fn people_give_the_scopes_that_the_operator_lets_them_give_and_never_the_operato
         ("admin", vec![json!([])], vec![json!(["admin"])]),
     ] {
         let (site, client) = (Site::local(), Client::new());
-        let service = site.settings.clone().with("USER_SCOPES", user_scopes).start();
-        service.wait_until_ready();
+        let service = site.settings.clone().with("USER_SCOPES", user_scopes).start_ready();
         client.register(&service, "user");
         let token = client.login(&service, "user").access;
         for scopes in given {

@@ -62,8 +62,7 @@ fn a_port_in_use_stops_the_start() {
 fn the_settings_file_is_for_the_other_commands() {
     let settings = Settings::file_store();
     std::fs::write(settings.home().join(".heare-auth.toml"), "not TOML").unwrap();
-    let service = settings.start();
-    service.wait_until_ready();
+    let _service = settings.start_ready();
 }
 
 #[test]
@@ -104,8 +103,7 @@ fn a_second_interrupt_ends_it_now() {
 
 #[test]
 fn a_hang_up_loads_the_keys() {
-    let service = Settings::file_store().with("POLL_INTERVAL", "1day").start();
-    service.wait_until_ready();
+    let service = Settings::file_store().with("POLL_INTERVAL", "1day").start_ready();
     create(service.settings(), "reports");
     service.signal("HUP");
     service.wait_for_event("refresh_success", |line| line["keys_loaded"] == 1);
@@ -122,8 +120,7 @@ fn command_with(text: &str, part: &str) -> String {
 fn the_commands_shown_to_a_newcomer_work_as_they_stand() {
     let settings = Settings::file_store();
     let data_dir = settings.home().join("my data");
-    let service = settings.with("DATA_DIR", data_dir.to_str().unwrap()).start();
-    service.wait_until_ready();
+    let service = settings.with("DATA_DIR", data_dir.to_str().unwrap()).start_ready();
     eventually("the next steps are told", || service.errors().contains("curl"));
     let told = service.errors();
     assert!(

@@ -9,8 +9,7 @@ const TIP: &str = "\nTip: If running against a Dokku deployment, use:\n  dokku e
 
 #[test]
 fn refresh_loads_what_was_written() {
-    let service = Settings::file_store().start();
-    service.wait_until_ready();
+    let service = Settings::file_store().start_ready();
     create(service.settings(), "reports");
     let url = service.url("/refresh");
     let said = run(service.settings(), &["refresh", "--url", &url]).done();
@@ -130,8 +129,7 @@ fn verify_asks_what_a_backend_would_ask() {
     settings.write_document(
         r#"{"keys":[{"id":"key_1","name":"n","secret":"sec_0001abc","allowed_ips":["10.0.0.0/8"],"scopes":["orders:*","users:read"]}]}"#,
     );
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     let settings = settings.with("REFRESH_URL", service.url("/refresh"));
     let from = ["--client-ip", "10.0.0.1"];
     let cases = [
@@ -191,8 +189,7 @@ fn health_asks_the_service_on_this_host() {
     let port = free_port();
     let settings = Settings::file_store().with("PORT", port.to_string());
     run(&settings, &["health"]).failed(1, &format!("Error: nothing answers at http://127.0.0.1:{port}/health"));
-    let service = settings.start();
-    service.wait_until_ready();
+    let _service = settings.start_ready();
     for flags in [&["health"] as &[&str], &["health", "--ready"]] {
         assert_eq!(
             run(&settings, flags).done().stdout,

@@ -99,9 +99,7 @@ fn started_by_the_procfile() -> Service {
         text, "web: heare-auth serve\n",
         "Settings::start runs this very command"
     );
-    let service = Settings::file_store().start();
-    service.wait_until_ready();
-    service
+    Settings::file_store().start_ready()
 }
 
 fn platform() -> Value {

@@ -102,8 +102,7 @@ fn the_settings_are_settings_and_start_a_service() {
 
 #[test]
 fn the_probes_ask_what_the_service_answers() {
-    let service = Settings::file_store().start();
-    service.wait_until_ready();
+    let service = Settings::file_store().start_ready();
     for probe in ["livenessProbe", "readinessProbe"] {
         let ask = &container()[probe]["httpGet"];
         assert_eq!(ask["port"], "http");

@@ -24,8 +24,7 @@ struct Seen(BTreeSet<(String, String)>);
 fn every_described_status_is_sent_by_somebody() {
     let service = Settings::file_store();
     service.write_document(&json!({ "generation": 1, "keys": records() }).to_string());
-    let service = service.start();
-    service.wait_until_ready();
+    let service = service.start_ready();
     let blind = Settings::file_store();
     blind.write_document("{");
     let blind = blind.start();

@@ -271,8 +271,7 @@ fn nobody_makes_or_gets_a_key_for_longer_from_more_places_or_more_often_than_the
         of_cat("key_op", admin),
     ];
     settings.write_document(&json!({"keys": records}).to_string());
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     let ask = |method, path: &str, body: Value| call(&service, "key_held", method, path, Some(&body));
 
     let child = made(&service, "key_held", &json!({"name": "n"}));

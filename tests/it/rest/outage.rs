@@ -15,8 +15,7 @@ fn while_the_store_is_down_management_says_so_and_verify_goes_on() {
     let object = StoredObject::unsigned();
     object.put(document());
     let proxy = object.proxy();
-    let service = object.settings_through(&proxy).start();
-    service.wait_until_ready();
+    let service = object.settings_through(&proxy).start_ready();
     let body = json!({"name": "n"});
     assert_eq!(call(&service, "key_ann", "GET", KEYS, None).status, 200);
 
@@ -71,8 +70,7 @@ fn a_change_whose_answer_is_lost_is_made_once_and_its_secret_is_not_lost() {
     let object = StoredObject::unsigned();
     object.put(document());
     let proxy = object.proxy();
-    let service = object.settings_through(&proxy).start();
-    service.wait_until_ready();
+    let service = object.settings_through(&proxy).start_ready();
     // The first write may be the one that shows that the store keeps conditions.
     assert_eq!(
         call(&service, "key_bob", "POST", KEYS, Some(&json!({"name": "first"}))).status,
@@ -99,8 +97,7 @@ fn a_store_that_ignores_conditions_is_not_written_to() {
     object.put(document());
     let proxy = object.proxy();
     proxy.set(Fault::IgnoreConditions);
-    let service = object.settings_through(&proxy).start();
-    service.wait_until_ready();
+    let service = object.settings_through(&proxy).start_ready();
     let answer = call(&service, "key_admin", "POST", KEYS, Some(&json!({"name": "n"})));
     refused(&answer, 503, "store_unfit");
 }

@@ -13,8 +13,7 @@ const BY_REST: usize = 90;
 const BY_COMMAND: usize = 10;
 
 fn a_hundred_changes_at_once_are_all_there(settings: &Settings) {
-    let service = settings.start();
-    service.wait_until_ready();
+    let service = settings.start_ready();
     let by_rest = |n: usize| {
         let key = made(&service, "key_bob", &json!({"name": format!("rest {n}")}));
         // Half of the changes are to keys that are there already.
