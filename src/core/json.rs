@@ -7,25 +7,29 @@ use serde_json::value::RawValue;
 
 /// A value as it stands in a JSON text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Json<'a>(&'a str);
+pub struct Json<'a> {
+    written: &'a str,
+    /// Whether it is a string with escapes in it.
+    is_escaped: bool,
+}
 
 impl<'a> Json<'a> {
     /// As it was written.
     pub fn get(self) -> &'a str {
-        self.0
+        self.written
     }
 
     pub fn is_string(self) -> bool {
-        self.0.starts_with('"')
+        self.written.starts_with('"')
     }
 
     pub fn is_object(self) -> bool {
-        self.0.starts_with('{')
+        self.written.starts_with('{')
     }
 
     /// What stands between a string's quotation marks, escapes and all.
     pub fn inside(self) -> Option<&'a str> {
-        self.0.strip_prefix('"')?.strip_suffix('"')
+        self.written.strip_prefix('"')?.strip_suffix('"')
     }
 
     /// What a string says, read as something whose texts never have a backslash in them: then one that can be read as it
@@ -39,8 +43,8 @@ impl<'a> Json<'a> {
     /// half a surrogate pair, which is no text.
     pub fn text(self) -> Option<Cow<'a, str>> {
         let inside = self.inside()?;
-        if next_special(inside.as_bytes(), 0) < inside.len() {
-            return serde_json::from_str(self.0).ok().map(Cow::Owned);
+        if self.is_escaped {
+            return serde_json::from_str(self.written).ok().map(Cow::Owned);
         }
         Some(Cow::Borrowed(inside))
     }
@@ -48,7 +52,11 @@ impl<'a> Json<'a> {
 
 impl<'a> From<&'a RawValue> for Json<'a> {
     fn from(raw: &'a RawValue) -> Self {
-        Self(raw.get())
+        let written = raw.get();
+        Self {
+            written,
+            is_escaped: written.starts_with('"') && written.contains('\\'),
+        }
     }
 }
 
@@ -93,9 +101,7 @@ impl<'a> Scanner<'a> {
         if self.peek()? != b'"' {
             return Err(NotJson);
         }
-        let from = self.at;
-        self.pass_string()?;
-        let name = Json(&self.text[from..self.at]);
+        let name = self.string()?;
         self.pass(b':')?;
         Ok(name)
     }
@@ -116,10 +122,15 @@ impl<'a> Scanner<'a> {
 
     /// Passes any value.
     pub fn value(&mut self) -> Result<Json<'a>, NotJson> {
-        self.peek()?;
+        if self.peek()? == b'"' {
+            return self.string();
+        }
         let from = self.at;
         self.pass_value(MAX_DEPTH)?;
-        Ok(Json(&self.text[from..self.at]))
+        Ok(Json {
+            written: &self.text[from..self.at],
+            is_escaped: false,
+        })
     }
 
     /// The byte that the next token begins with.
@@ -165,7 +176,7 @@ impl<'a> Scanner<'a> {
 
     fn pass_value(&mut self, depth: u8) -> Result<(), NotJson> {
         match self.peek()? {
-            b'"' => self.pass_string(),
+            b'"' => self.string().map(|_| ()),
             b'{' | b'[' if depth == 0 => self.pass_deep(),
             b'{' => self.object(|scanner, _| scanner.pass_value(depth - 1)),
             b'[' => self.list(|scanner| scanner.pass_value(depth - 1)),
@@ -222,9 +233,10 @@ impl<'a> Scanner<'a> {
 
     /// To be called at the quotation mark.
     #[inline]
-    fn pass_string(&mut self) -> Result<(), NotJson> {
+    fn string(&mut self) -> Result<Json<'a>, NotJson> {
         let bytes = self.text.as_bytes();
         let mut at = self.at + 1;
+        let mut is_escaped = false;
         loop {
             at = next_special(bytes, at);
             match bytes.get(at) {
@@ -232,9 +244,14 @@ impl<'a> Scanner<'a> {
                 Some(b'\\') => at += escape_len(&bytes[at..]).ok_or(NotJson)?,
                 Some(_) | None => return Err(NotJson),
             }
+            is_escaped = true;
         }
+        let from = self.at;
         self.at = at + 1;
-        Ok(())
+        Ok(Json {
+            written: &self.text[from..self.at],
+            is_escaped,
+        })
     }
 
     fn rest(&self) -> &'a [u8] {

@@ -5,9 +5,21 @@ use super::*;
 
 /// The one value that the text is.
 fn value(text: &str) -> Option<&str> {
+    scanned(text).map(Json::get)
+}
+
+fn scanned(text: &str) -> Option<Json<'_>> {
     let mut scanner = Scanner::new(text);
     let value = scanner.value().ok()?;
-    scanner.end().ok().map(|()| value.get())
+    scanner.end().ok().map(|()| value)
+}
+
+/// A value as it is cut out here, and as `serde_json` has cut it out.
+fn values(text: &str) -> [Json<'_>; 2] {
+    [
+        scanned(text).unwrap(),
+        serde_json::from_str::<&RawValue>(text).unwrap().into(),
+    ]
 }
 
 /// The same by `serde_json`.
@@ -127,28 +139,29 @@ fn a_special_byte_is_found_wherever_it_stands() {
 #[test]
 fn a_text_is_borrowed_when_it_has_no_escapes() {
     for (json, borrowed) in [(r#""Café au lait""#, true), (r#""Caf\u00e9 au lait""#, false)] {
-        let text = Json(json).text().unwrap();
-        assert_eq!(
-            (text.as_ref(), matches!(text, Cow::Borrowed(_))),
-            ("Café au lait", borrowed)
-        );
+        for value in values(json) {
+            let text = value.text().unwrap();
+            assert_eq!(
+                (text.as_ref(), matches!(text, Cow::Borrowed(_))),
+                ("Café au lait", borrowed)
+            );
+        }
     }
-    for no_text in ["7", "null", "{}", r#""\ud800""#] {
-        assert_eq!(Json(no_text).text(), None, "{no_text}");
+    for no_text in ["7", "null", "{}", r#"["\u0032"]"#, r#""\ud800""#] {
+        assert_eq!(values(no_text).map(Json::text), [None, None], "{no_text}");
     }
 }
 
 #[test]
 fn a_text_with_escapes_is_parsed_as_what_it_says() {
     for json in [r#""12""#, r#""1\u0032""#] {
-        assert_eq!(Json(json).parse(), Some(12_u8));
+        assert_eq!(values(json).map(Json::parse), [Some(12_u8); 2]);
     }
     for no_number in ["12", r#""a""#, r#""\ud800""#] {
-        assert_eq!(Json(no_number).parse::<u8>(), None, "{no_number}");
+        assert_eq!(values(no_number).map(Json::parse::<u8>), [None; 2], "{no_number}");
     }
 }
 
-/// JSON of all kinds.
 fn json() -> impl Strategy<Value = Value> {
     let text = "[ \t\n\\\\\"\\{\\},:a-zé😀]{0,24}";
     let leaf = prop_oneof![
