@@ -2,7 +2,7 @@
 
 use std::{cell::RefCell, net::IpAddr};
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use hyper::{
     HeaderMap,
     header::{HeaderName, HeaderValue, RETRY_AFTER},
@@ -132,24 +132,29 @@ impl LimitHeaders {
             .unwrap_or(0)
             .saturating_add(tightest.reset_ms)
             .div_ceil(1000);
-        VALUES.with_borrow_mut(|room| {
-            room.reserve(ROOM);
+        let policies = limits
+            .iter()
+            .map(|limit| (limit, limit.quota(), limit.window_seconds.into()));
+        let standings = limits
+            .iter()
+            .zip(decision.standings())
+            .map(|(limit, standing)| (limit, standing.remaining, standing.reset_ms.div_ceil(1000)));
+        VALUES.with_borrow_mut(|values| {
+            let text = values.begin();
+            let ends = [
+                number(text, tightest.quota),
+                number(text, tightest.remaining),
+                number(text, reset),
+                list(text, policies, ["\";q=", ";w="]),
+                list(text, standings, ["\";r=", ";t="]),
+            ];
+            let [limit, remaining, reset, policies, standings] = values.cut(ends);
             Self {
-                limit: value(room, |out| put_number(out, tightest.quota)),
-                remaining: value(room, |out| put_number(out, tightest.remaining)),
-                reset: value(room, |out| put_number(out, reset)),
-                policies: value(room, |out| {
-                    for (number, limit) in limits.iter().enumerate() {
-                        put_item(out, number, &limit.name, ";q=", limit.quota(), ";w=");
-                        put_number(out, limit.window_seconds);
-                    }
-                }),
-                standings: value(room, |out| {
-                    for (number, (limit, standing)) in limits.iter().zip(decision.standings()).enumerate() {
-                        put_item(out, number, &limit.name, ";r=", standing.remaining, ";t=");
-                        put_number(out, standing.reset_ms.div_ceil(1000));
-                    }
-                }),
+                limit,
+                remaining,
+                reset,
+                policies,
+                standings,
             }
         })
     }
@@ -163,31 +168,64 @@ impl LimitHeaders {
     }
 }
 
-/// A list's member as structured fields write it: `, "name";q=5;w=`.
-fn put_item(out: &mut BytesMut, number: usize, name: &str, first: &str, value: u32, second: &str) {
-    out.put_slice(if number == 0 { b"\"" } else { b", \"" });
-    out.put_slice(name.as_bytes());
-    out.put_slice(b"\"");
-    out.put_slice(first.as_bytes());
-    put_number(out, value);
-    out.put_slice(second.as_bytes());
+/// Writes a number and tells where it ends.
+fn number(text: &mut Vec<u8>, number: impl itoa::Integer) -> usize {
+    text.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
+    text.len()
 }
 
-fn put_number(out: &mut BytesMut, number: impl itoa::Integer) {
-    out.put_slice(itoa::Buffer::new().format(number).as_bytes());
+/// Writes a list as structured fields do, `"name";q=5;w=60, "other";q=…`, and tells where it ends.
+fn list<'a>(
+    text: &mut Vec<u8>,
+    items: impl Iterator<Item = (&'a Limit, u32, u64)>,
+    [first, second]: [&'static str; 2],
+) -> usize {
+    for (position, (limit, one, other)) in items.enumerate() {
+        text.extend_from_slice(if position == 0 { b"\"" } else { b", \"" });
+        text.extend_from_slice(limit.name.as_bytes());
+        text.extend_from_slice(first.as_bytes());
+        number(text, one);
+        text.extend_from_slice(second.as_bytes());
+        number(text, other);
+    }
+    text.len()
 }
 
-fn value(room: &mut BytesMut, write: impl FnOnce(&mut BytesMut)) -> HeaderValue {
-    write(room);
-    HeaderValue::from_maybe_shared(room.split().freeze()).expect("names of limits, digits and punctuation are visible")
+/// The values of one answer, behind one another, in room that is used again.
+struct Values {
+    /// Where they are written.
+    text: Vec<u8>,
+    /// Where they are sent from. It is there again once all of them have left.
+    sent: BytesMut,
+}
+
+impl Values {
+    fn begin(&mut self) -> &mut Vec<u8> {
+        self.text.clear();
+        &mut self.text
+    }
+
+    /// The values that end there.
+    fn cut<const N: usize>(&mut self, ends: [usize; N]) -> [HeaderValue; N] {
+        self.sent.extend_from_slice(&self.text);
+        let all = self.sent.split().freeze();
+        let mut begin = 0;
+        ends.map(|end| {
+            let value = all.slice(begin..end);
+            begin = end;
+            HeaderValue::from_maybe_shared(value).expect("names of limits, digits and punctuation are visible")
+        })
+    }
 }
 
 /// Room for the values of one answer whose key has all the limits it may have.
 const ROOM: usize = 2048;
 
 thread_local! {
-    /// Values lie behind one another in one buffer, which is used again once all of them have left.
-    static VALUES: RefCell<BytesMut> = RefCell::new(BytesMut::with_capacity(8 * ROOM));
+    static VALUES: RefCell<Values> = RefCell::new(Values {
+        text: Vec::with_capacity(ROOM),
+        sent: BytesMut::with_capacity(8 * ROOM),
+    });
 }
 
 #[cfg(test)]
