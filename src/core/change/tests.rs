@@ -222,6 +222,96 @@ fn somebody_elses_key_with_the_same_id_is_not_ones_own() {
 }
 
 #[test]
+fn a_change_names_its_key_where_it_is_about_one() {
+    let (id, at) = ("key_1".to_owned(), NOW);
+    let restore = Restore {
+        earlier: Document::empty(),
+        seen: restore::Seen::of(&Document::empty()),
+        floor: 0,
+    };
+    let rotation = Rotation {
+        id: id.clone(),
+        digest: Digest::of("sec_new"),
+        key_prefix: None,
+        overlap_until: None,
+        at,
+    };
+    let revocation = Change::Revoke {
+        id: id.clone(),
+        reason: None,
+        at,
+    };
+    let update = Change::Update {
+        id: id.clone(),
+        patch: Box::default(),
+        expected: None,
+        at,
+    };
+    let revocation_of_all = Change::RevokeOwned {
+        owner: id.clone(),
+        reason: String::new(),
+        at,
+    };
+    // The key, and whether nobody else can have made the same.
+    for (change, key_id, is_ones_own) in [
+        (create(new_key("key_1")), Some("key_1"), true),
+        (delete_of("key_1"), Some("key_1"), true),
+        (Change::Rotate(rotation), Some("key_1"), true),
+        (revocation, Some("key_1"), false),
+        (Change::Reactivate { id, at }, Some("key_1"), false),
+        (update, Some("key_1"), false),
+        (revocation_of_all, None, false),
+        (Change::RetireExpired { until: at, at }, None, false),
+        (Change::Migrate, None, false),
+        (Change::Import(Import([].into())), None, false),
+        (Change::Restore(Box::new(restore)), None, false),
+    ] {
+        assert_eq!(change.key_id(), key_id, "{change:?}");
+        assert_eq!(shows_itself(&change), is_ones_own, "{change:?}");
+    }
+}
+
+#[test]
+fn what_an_update_makes_of_a_record_can_be_seen_before_it_is_made() {
+    let record = raw(r#"{"id":"key_1","name":"One","x":1.0}"#);
+    let patch = Patch {
+        name: Some("Two".to_owned()),
+        ..Patch::default()
+    };
+    let update = Change::Update {
+        id: "key_1".to_owned(),
+        patch: Box::new(patch),
+        expected: None,
+        at: NOW,
+    };
+    let patched = |change: &Change| change.patched(&record).map(|record| record.get().to_owned());
+    assert_eq!(
+        patched(&update).as_deref(),
+        Some(r#"{"id":"key_1","name":"Two","x":1.0}"#)
+    );
+    assert_eq!(patched(&delete_of("key_1")), None);
+}
+
+#[test]
+fn a_restore_is_told_by_its_records_and_refused_where_somebody_has_written_since() {
+    let two = document_of(&[r#"{"id":"a"}"#, r#"{"id":"b"}"#]);
+    let seen = document_of(&[r#"{"id":"c"}"#]);
+    for (earlier, changed) in [(&two, 2), (&Document::empty(), 1)] {
+        let restore = Change::Restore(Box::new(Restore {
+            earlier: earlier.clone(),
+            seen: restore::Seen::of(&seen),
+            floor: 0,
+        }));
+        let mut document = seen.clone();
+        assert_eq!(apply(&mut document, &restore).unwrap().changed, changed);
+        assert_eq!(records_of(&document), records_of(earlier));
+        let mut other = two.clone();
+        assert_eq!(apply(&mut other, &restore), Err(ChangeError::Overtaken));
+        assert_eq!(records_of(&other), records_of(&two));
+    }
+}
+
+#[test]
 fn ten_thousand_keys_are_edited_without_losing_one() {
     let mut json = String::from("{\"keys\":[");
     for number in 0..10_000 {
