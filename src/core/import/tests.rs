@@ -278,6 +278,35 @@ fn what_is_exported_is_imported_as_it_was() {
 }
 
 #[test]
+fn a_text_that_looks_like_json_is_exported_to_the_letter() {
+    for name in ["[ 1 ]", "{ }", "[\\n1]", "7 ", " true", "\\\"a\\\" "] {
+        let stored = document(&[&format!(r#"{{"id":"a","secret":"s","name":"{name}","note":"{name}"}}"#)]);
+        for text in [export::to_json(&stored).text, export::to_csv(&stored).text] {
+            let found = plan(&stored, &incoming(&text));
+            assert_eq!((found.identical, reasons(&found)), (1, vec![]), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_table_says_json_on_one_line_and_what_no_column_can_say_in_the_last() {
+    let stored = document(&[
+        "{\"id\":\"a\",\"name\":\"A\\nB\",\"scopes\":[\"x\",\n \"y\"],\"expires_at\":null,\"burst\":1.0,\"own\":[ 1 ]}",
+    ]);
+    let text = export::to_csv(&stored).text;
+    let (header, row) = text.split_once('\n').unwrap();
+    let titles: Vec<_> = header.split(',').collect();
+    assert_eq!(
+        (titles[0], titles[1], titles.last()),
+        ("id", "secret_hash", Some(&"extra"))
+    );
+    assert_eq!(
+        row,
+        "a,,,\"A\nB\",,,,,,,,,,,,,,\"[\"\"x\"\",\"\"y\"\"]\",,,\"{\"\"burst\"\":1.0,\"\"own\"\":[1]}\"\n"
+    );
+}
+
+#[test]
 fn what_is_no_record_is_left_out_of_an_export() {
     let stored = document(&["7", r#""sec_x""#, r#"{"id":"a","secret":["sec_x"],"name":"A"}"#]);
     for exported in [export::to_json(&stored), export::to_csv(&stored)] {
