@@ -3,7 +3,10 @@ use std::fmt::Write as _;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::core::secret::Digest;
+use crate::core::{
+    secret::Digest,
+    terms::{Burst, Environment, Networks, RateLimit, Scopes, Window, Windows},
+};
 
 const NOW: Timestamp = Timestamp::from_millis(1_705_746_600_500);
 
@@ -58,6 +61,28 @@ fn a_created_key_is_appended_with_its_members_in_order() {
             ..Applied::default()
         }
     );
+}
+
+#[test]
+fn whatever_a_new_key_was_given_stands_behind_what_every_key_has() {
+    let key = NewKey {
+        user_id: Some("7".to_owned()),
+        environment: Some(Environment::Test),
+        key_prefix: Some("hk_test_abc".to_owned()),
+        rate_limit_per_hour: Some(RateLimit::new(60).unwrap()),
+        burst: Some(Burst::new(5).unwrap()),
+        limits: Windows::new(vec![Window::new("day", 9, 86_400).unwrap()]).unwrap(),
+        allowed_ips: Networks::new(["10.0.0.0/8", "::1"]).unwrap(),
+        scopes: Scopes::new(["orders:*"]).unwrap(),
+        ..new_key("key_1")
+    };
+    let expected = concat!(
+        r#","metadata":{"env":"prod"},"user_id":"7","environment":"test","key_prefix":"hk_test_abc","#,
+        r#""rate_limit_per_hour":60,"burst":5,"limits":[{"name":"day","limit":9,"window_seconds":86400}],"#,
+        r#""allowed_ips":["10.0.0.0/8","::1"],"scopes":["orders:*"]}"#
+    );
+    let record = key.to_record();
+    assert!(record.get().ends_with(expected), "{record}");
 }
 
 #[test]

@@ -87,7 +87,6 @@ impl Arriving {
     fn step(&mut self, scanner: &mut Scanner<'_>) -> Result<Place, NotJson> {
         match self.place {
             Place::Start => scanner.pass(b'{').map(|()| Place::FirstMember),
-            Place::FirstMember if scanner.peek()? == b'}' => scanner.pass(b'}').map(|()| Place::End),
             Place::FirstMember | Place::Member => self.member(scanner),
             Place::FirstKey if scanner.peek()? == b']' => scanner.pass(b']').map(|()| Place::BehindKeys),
             Place::FirstKey | Place::Key => {

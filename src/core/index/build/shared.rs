@@ -18,7 +18,7 @@ struct Hashed(u64);
 
 impl Hashed {
     fn new(id: &str, record: u32) -> Self {
-        Self(u64::from(text::hash(id)) << 32 | u64::from(record))
+        Self((u64::from(text::hash(id)) << 32) + u64::from(record))
     }
 
     fn hash(self) -> u64 {
