@@ -276,6 +276,11 @@ fn members_are_edited_where_they_stand() {
         assert_eq!(members.to_raw().get(), expected);
     }
     assert!(Members::read(&object("[1]")).is_none());
+    let error = serde_json::from_str::<Members>("[1]").err().unwrap();
+    assert!(
+        error.to_string().ends_with("expected an object at line 1 column 0"),
+        "{error}"
+    );
 }
 
 /// Any JSON value as compact text, with spellings that a value tree would not keep.

@@ -80,6 +80,21 @@ fn a_dump_of_the_old_table_is_understood() {
 }
 
 #[test]
+fn the_beginning_of_a_secret_is_taken_over_as_it_was_written_but_for_what_ends_it() {
+    for (shown, taken) in [
+        ("hk_live_abc", "hk_live_abc"),
+        (r"hk\u005flive_abc", r"hk\u005flive_abc"),
+        ("hk_live_abc...", "hk_live_abc"),
+        ("hk_live_abc***", "hk_live_abc"),
+        (r"hk\u005flive_abc\u2026", "hk_live_abc"),
+    ] {
+        let json = format!(r#"[{{"id":"a","key_hash":"{BCRYPT}","key_prefix":"{shown}","name":"A"}}]"#);
+        let expected = format!(r#"{{"id":"a","secret_hash":"{BCRYPT}","key_prefix":"{taken}","name":"A"}}"#);
+        assert_eq!(records(&json), [expected], "{shown}");
+    }
+}
+
+#[test]
 fn a_row_that_is_no_key_is_named_by_its_line_and_never_by_what_it_says() {
     let csv = format!(
         "id,name,secret,secret_hash,key_prefix,expires_at,is_active,rate_limit_per_hour,metadata,allowed_ips\n\
