@@ -154,17 +154,19 @@ mod tests {
         let makers = [
             r#","rate_limit_per_hour":5,"burst":3,"allowed_ips":["10.0.0.0/8","::1"]"#,
             r#","user_id":"u","limits":[{"name":"minute","limit":7,"window_seconds":60}]"#,
+            r#","expires_at":"2030-01-01T00:00:00Z""#,
         ];
         for maker in makers {
             let maker = bounds(maker);
-            let [ips, limits] = [
+            let [ips, limits, end] = [
                 serde_json::to_string(&maker.networks()).unwrap(),
                 serde_json::to_string(&maker.windows()).unwrap(),
+                serde_json::to_string(&maker.expires_at().map(|end| end.to_string())).unwrap(),
             ];
             for burst in [0, 4] {
                 let rate = maker.owned_rate(burst).get();
                 let child = bounds(&format!(
-                    r#","rate_limit_per_hour":{rate},"burst":{burst},"allowed_ips":{ips},"limits":{limits}"#
+                    r#","rate_limit_per_hour":{rate},"burst":{burst},"allowed_ips":{ips},"limits":{limits},"expires_at":{end}"#
                 ));
                 assert!(child.are_within(&maker), "{child:?} {maker:?}");
             }

@@ -42,7 +42,7 @@ fn element(der: &[u8]) -> Option<Element<'_>> {
         0..=0x7f => (usize::from(first), rest),
         0x81..=0x84 => {
             let (bytes, rest) = rest.split_at_checked(usize::from(first - 0x80))?;
-            let length = bytes.iter().fold(0, |length, &byte| length << 8 | usize::from(byte));
+            let length = bytes.iter().fold(0, |length, &byte| (length << 8) + usize::from(byte));
             (length, rest)
         }
         _ => return None,
@@ -58,7 +58,7 @@ fn time(element: &Element<'_>) -> Option<Timestamp> {
         return None;
     }
     let text = match (element.tag, text.len()) {
-        (UTC_TIME, 12) if text < "50" => format!("20{text}"),
+        (UTC_TIME, 12) if &text[..2] < "50" => format!("20{text}"),
         (UTC_TIME, 12) => format!("19{text}"),
         (GENERALIZED_TIME, 14) => text.to_owned(),
         _ => return None,
@@ -76,16 +76,15 @@ mod tests {
     use super::*;
 
     fn der(tag: u8, content: &[u8]) -> Vec<u8> {
-        let length = u8::try_from(content.len()).unwrap();
-        let head = if length < 0x80 {
-            vec![tag, length]
-        } else {
-            vec![tag, 0x81, length]
+        let head = match u16::try_from(content.len()).unwrap().to_be_bytes() {
+            [0, length @ ..0x80] => vec![tag, length],
+            [0, length] => vec![tag, 0x81, length],
+            [high, low] => vec![tag, 0x82, high, low],
         };
         [head, content.to_vec()].concat()
     }
 
-    fn certificate(version: bool, not_after: &[u8]) -> Vec<u8> {
+    fn certificate(version: bool, issuer: usize, not_after: &[u8]) -> Vec<u8> {
         let version = if version {
             der(VERSION, &der(2, &[2]))
         } else {
@@ -95,7 +94,7 @@ mod tests {
             SEQUENCE,
             &[der(UTC_TIME, b"200101000000Z"), not_after.to_vec()].concat(),
         );
-        let issuer = der(SEQUENCE, &[7; 100]);
+        let issuer = der(SEQUENCE, &vec![7; issuer]);
         let signed = [version, der(2, &[1]), der(SEQUENCE, &[]), issuer, validity].concat();
         der(SEQUENCE, &der(SEQUENCE, &signed))
     }
@@ -109,8 +108,8 @@ mod tests {
             (GENERALIZED_TIME, b"99991231235959Z", "9999-12-31T23:59:59Z"),
         ];
         for (tag, text, expected) in table {
-            for version in [true, false] {
-                let found = not_after(&certificate(version, &der(tag, text)));
+            for (version, issuer) in [(true, 7), (true, 128), (false, 150), (false, 700)] {
+                let found = not_after(&certificate(version, issuer, &der(tag, text)));
                 assert_eq!(found.map(|end| end.to_string()).as_deref(), Some(expected));
             }
         }
@@ -118,7 +117,7 @@ mod tests {
 
     #[test]
     fn what_is_no_certificate_has_no_end() {
-        let whole = certificate(true, &der(UTC_TIME, b"300101000000Z"));
+        let whole = certificate(true, 7, &der(UTC_TIME, b"300101000000Z"));
         for length in 0..whole.len() {
             assert_eq!(not_after(&whole[..length]), None);
         }
@@ -129,7 +128,7 @@ mod tests {
             b"301301000000Z",
             b"\xff",
         ] {
-            assert_eq!(not_after(&certificate(true, &der(UTC_TIME, time))), None);
+            assert_eq!(not_after(&certificate(true, 7, &der(UTC_TIME, time))), None);
         }
         assert_eq!(not_after(&[SEQUENCE, 0x85, 1, 1, 1, 1, 1]), None);
     }

@@ -139,7 +139,7 @@ impl Document {
             .iter()
             .map(|member| member.name.get().len() + member.value.get().len() + 3);
         let records = self.records().map(|record| record.get().len() + 2);
-        members.chain(records).sum::<usize>() + 8
+        members.chain(records).sum()
     }
 }
 

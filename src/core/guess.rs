@@ -27,7 +27,7 @@ impl Guesses {
     }
 
     pub const fn word(self) -> u64 {
-        self.minute << (2 * COUNT_BITS) | self.before << COUNT_BITS | self.now
+        (self.minute << (2 * COUNT_BITS)) + (self.before << COUNT_BITS) + self.now
     }
 
     #[must_use]

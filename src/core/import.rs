@@ -125,7 +125,7 @@ fn take_over_names(members: &mut Members<'_>) {
 fn take_over_hash(members: &mut Members<'_>) -> Result<(), Flaw> {
     if let Some(hash) = present(members, "secret_hash").and_then(text).map(Cow::into_owned) {
         if let Some(digest) = bare_digest(&hash) {
-            members.set("secret_hash", json_of(&digest));
+            members.set("secret_hash", json_of(&digest.to_string()));
         } else if BcryptHash::parse(&hash).is_some() {
             take_over_prefix(members);
         }
@@ -162,9 +162,8 @@ fn take_over_prefix(members: &mut Members<'_>) {
 }
 
 /// A SHA-256 digest written as 64 digits alone.
-fn bare_digest(hash: &str) -> Option<String> {
-    let is_bare = hash.len() == 64 && hash.bytes().all(|byte| byte.is_ascii_hexdigit());
-    is_bare.then(|| format!("sha256:{}", hash.to_ascii_lowercase()))
+fn bare_digest(hash: &str) -> Option<Digest> {
+    format!("sha256:{}", hash.to_ascii_lowercase()).parse().ok()
 }
 
 fn complete(members: &mut Members<'_>, id: &str, now: Timestamp) {

@@ -46,7 +46,7 @@ struct Record {
 const _: () = assert!(size_of::<Record>() == 48);
 
 /// How much of a document is read at a time, when all of it is there already: little enough to stay in the processor's cache.
-const PIECE: usize = 16 * 1024;
+const PIECE: usize = 16 << 10;
 
 const NEVER: i64 = i64::MAX;
 

@@ -37,7 +37,9 @@ pub(super) fn apply(document: &mut Document, restore: &Restore) -> bool {
     let in_force = document.generation().unwrap_or_default();
     let mut earlier = restore.earlier.clone();
     let own = earlier.generation().unwrap_or_default();
-    earlier.raise_generation(in_force.max(restore.floor).max(own));
+    // The next write has a higher one.
+    let generation = in_force.max(restore.floor).max(own);
+    earlier.set_in_front_of_keys("generation", json_of(&generation));
     *document = earlier;
     true
 }
@@ -80,15 +82,6 @@ fn by_id(document: &Document) -> ById {
     found
 }
 
-impl Document {
-    /// The next write has a higher generation than this.
-    fn raise_generation(&mut self, at_least: u64) {
-        if at_least > 0 {
-            self.set_in_front_of_keys("generation", json_of(&at_least));
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,6 +97,7 @@ mod tests {
             (r#"{"generation":7,"keys":[]}"#, 0, 8),
             (r#"{"generation":7,"keys":[]}"#, 9, 10),
             (r#"{"keys":[]}"#, 0, 4),
+            (r#"{"generation":2,"keys":[]}"#, 1, 4),
         ] {
             let mut stored = document(stored);
             let restore = Restore {

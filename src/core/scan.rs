@@ -194,6 +194,17 @@ mod tests {
     }
 
     #[test]
+    fn no_secret_is_longer_than_the_longest_token() {
+        let prefix = format!("{}_", "p".repeat(id::MAX_PREFIX_BYTES - 1));
+        let beginnings = Beginnings::new(&Prefixes::default(), &[prefix.parse().unwrap()]);
+        let text = prefix + &"0".repeat(2 * MAX_TOKEN);
+        let lengths: Vec<_> = find(text.as_bytes(), &beginnings)
+            .map(|found| found.token.len())
+            .collect();
+        assert_eq!(lengths, [MAX_TOKEN]);
+    }
+
+    #[test]
     fn none_of_a_million_random_texts_is_taken_for_a_secret() {
         let mut random = Random(0x9e37_79b9_7f4a_7c15);
         let all = usual();

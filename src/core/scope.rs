@@ -35,8 +35,8 @@ impl<'a> Scope<'a> {
         if own == "*" || own == other {
             return true;
         }
-        // Without a star it stands for itself; and if the other stands for every scope, this one does not.
-        if !own.as_bytes().contains(&b'*') || other == "*" {
+        // Without a star it stands for itself.
+        if !own.as_bytes().contains(&b'*') {
             return false;
         }
         let (mut own, mut other) = (segments(own), segments(other));

@@ -74,7 +74,7 @@ impl std::str::FromStr for Digest {
         let (pairs, _) = values.as_chunks::<2>();
         let mut bytes = [0; 32];
         for (byte, &[high, low]) in bytes.iter_mut().zip(pairs) {
-            *byte = high << 4 | low;
+            *byte = (high << 4) + low;
         }
         Ok(Self(bytes))
     }
@@ -150,6 +150,7 @@ mod tests {
             format!("{OF_ABC} "),
             format!("sha512:{hex}"),
             format!("sha256:{}g", &hex[1..]),
+            format!("sha256:{}gg", &hex[2..]),
             format!("sha256:{}é", &hex[2..]),
         ] {
             assert_eq!(text.parse::<Digest>(), Err(BadDigest), "{text:?}");

@@ -237,6 +237,30 @@ mod tests {
         );
     }
 
+    #[test]
+    fn the_calendar_of_the_usual_forms_is_that_of_all() {
+        let agree = |text: &str| {
+            let usual = Timestamp::from_usual(text);
+            assert_eq!(usual, Timestamp::from_any(text).ok(), "{text}");
+        };
+        for year in [0, 1, 1900, 1969, 1970, 2000, 2023, 2024, 9999] {
+            for (month, day) in (0..=13).flat_map(|month| (0..=32).map(move |day| (month, day))) {
+                agree(&format!("{year:04}-{month:02}-{day:02}T10:30:00Z"));
+            }
+        }
+        for (hour, rest) in [0, 9, 10, 23, 24]
+            .into_iter()
+            .flat_map(|hour| [0, 9, 59, 60].map(|rest| (hour, rest)))
+        {
+            agree(&format!("2024-01-20T{hour:02}:{rest:02}:00+00:00"));
+            agree(&format!("2024-01-20T{hour:02}:00:{:02}Z", rest.min(59)));
+        }
+        // A leap second and what is spelled otherwise are left to the parser for all.
+        for text in ["2024-01-20T10:29:60Z", "2024-01-20t10:30:00Z", "2024-01-20T10:30:00z"] {
+            assert_eq!(Timestamp::from_usual(text), None, "{text}");
+        }
+    }
+
     proptest! {
         #[test]
         fn what_is_shown_is_read_back_to_the_second(seconds in -62_167_219_200_i64..=253_402_300_799, fraction in 0..1000_i64) {

@@ -3,7 +3,10 @@ use std::fmt::Write as _;
 use proptest::{collection::vec, prelude::*};
 
 use super::*;
-use crate::core::secret::Digest;
+use crate::core::{
+    secret::Digest,
+    terms::{Burst, Environment, Networks, RateLimit, Scopes, Window, Windows},
+};
 
 const NOW: Timestamp = Timestamp::from_millis(1_705_746_600_500);
 
@@ -58,6 +61,28 @@ fn a_created_key_is_appended_with_its_members_in_order() {
             ..Applied::default()
         }
     );
+}
+
+#[test]
+fn whatever_a_new_key_was_given_stands_behind_what_every_key_has() {
+    let key = NewKey {
+        user_id: Some("7".to_owned()),
+        environment: Some(Environment::Test),
+        key_prefix: Some("hk_test_abc".to_owned()),
+        rate_limit_per_hour: Some(RateLimit::new(60).unwrap()),
+        burst: Some(Burst::new(5).unwrap()),
+        limits: Windows::new(vec![Window::new("day", 9, 86_400).unwrap()]).unwrap(),
+        allowed_ips: Networks::new(["10.0.0.0/8", "::1"]).unwrap(),
+        scopes: Scopes::new(["orders:*"]).unwrap(),
+        ..new_key("key_1")
+    };
+    let expected = concat!(
+        r#","metadata":{"env":"prod"},"user_id":"7","environment":"test","key_prefix":"hk_test_abc","#,
+        r#""rate_limit_per_hour":60,"burst":5,"limits":[{"name":"day","limit":9,"window_seconds":86400}],"#,
+        r#""allowed_ips":["10.0.0.0/8","::1"],"scopes":["orders:*"]}"#
+    );
+    let record = key.to_record();
+    assert!(record.get().ends_with(expected), "{record}");
 }
 
 #[test]
@@ -219,6 +244,96 @@ fn somebody_elses_key_with_the_same_id_is_not_ones_own() {
         ..new_key("key_1")
     };
     assert!(!is_in(&document, &create(other)));
+}
+
+#[test]
+fn a_change_names_its_key_where_it_is_about_one() {
+    let (id, at) = ("key_1".to_owned(), NOW);
+    let restore = Restore {
+        earlier: Document::empty(),
+        seen: restore::Seen::of(&Document::empty()),
+        floor: 0,
+    };
+    let rotation = Rotation {
+        id: id.clone(),
+        digest: Digest::of("sec_new"),
+        key_prefix: None,
+        overlap_until: None,
+        at,
+    };
+    let revocation = Change::Revoke {
+        id: id.clone(),
+        reason: None,
+        at,
+    };
+    let update = Change::Update {
+        id: id.clone(),
+        patch: Box::default(),
+        expected: None,
+        at,
+    };
+    let revocation_of_all = Change::RevokeOwned {
+        owner: id.clone(),
+        reason: String::new(),
+        at,
+    };
+    // The key, and whether nobody else can have made the same.
+    for (change, key_id, is_ones_own) in [
+        (create(new_key("key_1")), Some("key_1"), true),
+        (delete_of("key_1"), Some("key_1"), true),
+        (Change::Rotate(rotation), Some("key_1"), true),
+        (revocation, Some("key_1"), false),
+        (Change::Reactivate { id, at }, Some("key_1"), false),
+        (update, Some("key_1"), false),
+        (revocation_of_all, None, false),
+        (Change::RetireExpired { until: at, at }, None, false),
+        (Change::Migrate, None, false),
+        (Change::Import(Import([].into())), None, false),
+        (Change::Restore(Box::new(restore)), None, false),
+    ] {
+        assert_eq!(change.key_id(), key_id, "{change:?}");
+        assert_eq!(shows_itself(&change), is_ones_own, "{change:?}");
+    }
+}
+
+#[test]
+fn what_an_update_makes_of_a_record_can_be_seen_before_it_is_made() {
+    let record = raw(r#"{"id":"key_1","name":"One","x":1.0}"#);
+    let patch = Patch {
+        name: Some("Two".to_owned()),
+        ..Patch::default()
+    };
+    let update = Change::Update {
+        id: "key_1".to_owned(),
+        patch: Box::new(patch),
+        expected: None,
+        at: NOW,
+    };
+    let patched = |change: &Change| change.patched(&record).map(|record| record.get().to_owned());
+    assert_eq!(
+        patched(&update).as_deref(),
+        Some(r#"{"id":"key_1","name":"Two","x":1.0}"#)
+    );
+    assert_eq!(patched(&delete_of("key_1")), None);
+}
+
+#[test]
+fn a_restore_is_told_by_its_records_and_refused_where_somebody_has_written_since() {
+    let two = document_of(&[r#"{"id":"a"}"#, r#"{"id":"b"}"#]);
+    let seen = document_of(&[r#"{"id":"c"}"#]);
+    for (earlier, changed) in [(&two, 2), (&Document::empty(), 1)] {
+        let restore = Change::Restore(Box::new(Restore {
+            earlier: earlier.clone(),
+            seen: restore::Seen::of(&seen),
+            floor: 0,
+        }));
+        let mut document = seen.clone();
+        assert_eq!(apply(&mut document, &restore).unwrap().changed, changed);
+        assert_eq!(records_of(&document), records_of(earlier));
+        let mut other = two.clone();
+        assert_eq!(apply(&mut other, &restore), Err(ChangeError::Overtaken));
+        assert_eq!(records_of(&other), records_of(&two));
+    }
 }
 
 #[test]

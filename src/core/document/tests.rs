@@ -99,6 +99,21 @@ fn everything_a_document_says_is_kept_to_the_letter_and_in_order() {
 }
 
 #[test]
+fn a_document_is_written_into_room_that_it_fills() {
+    for json in [
+        r#"{"keys":[]}"#,
+        r#"{"before":"a longer text","keys":[{"id":"a"},{"id":"b","name":"a longer text"}],"after":2}"#,
+    ] {
+        let document = parse(json);
+        let needed = document.to_json().len();
+        assert!(
+            (needed..=needed + 1).contains(&document.json_len_at_most()),
+            "{json}: {needed}"
+        );
+    }
+}
+
+#[test]
 fn deeply_nested_unknown_members_are_kept() {
     let deep = format!("{}{}", "[".repeat(50_000), "]".repeat(50_000));
     let json = format!("{{\"deep\":{deep},\n\"keys\":[\n{{\"deep\":{deep}}}\n]}}\n");
@@ -261,6 +276,11 @@ fn members_are_edited_where_they_stand() {
         assert_eq!(members.to_raw().get(), expected);
     }
     assert!(Members::read(&object("[1]")).is_none());
+    let error = serde_json::from_str::<Members>("[1]").err().unwrap();
+    assert!(
+        error.to_string().ends_with("expected an object at line 1 column 0"),
+        "{error}"
+    );
 }
 
 /// Any JSON value as compact text, with spellings that a value tree would not keep.

@@ -60,6 +60,23 @@ fn a_new_key_id_begins_like_one_made_in_that_second() {
 }
 
 #[test]
+fn only_what_has_the_form_of_a_new_key_id_is_one() {
+    let id = new_key_id(at("2025-10-28T16:45:18Z"), &mut bytes_from(1));
+    assert!(is_key_id(&id));
+    for no in [
+        "",
+        &id[..22],
+        &format!("{id}0"),
+        &id.replace("key_", "sec_"),
+        &id.replace("key_0", "key_1"),
+        &format!("{}-", &id[..22]),
+        "a_text_of_23_characters",
+    ] {
+        assert!(!is_key_id(no), "{no}");
+    }
+}
+
+#[test]
 fn a_new_secret_has_64_characters_and_a_checksum_that_holds() {
     let secret = new_secret(at("2025-10-28T16:45:18Z"), &mut bytes_from(2));
     assert!(secret.expose().starts_with("sec_0001vDmow"));
@@ -212,6 +229,42 @@ fn a_secret_for_an_environment_has_its_prefix_and_forty_characters() {
         assert!(text.starts_with(prefix), "{prefix}");
         assert_eq!(made.key_prefix, text[..prefix.len() + 3]);
         assert_eq!(recognise(text, &prefixes), Some(SecretForm::Environment(environment)));
+    }
+}
+
+#[test]
+fn a_refresh_token_has_its_prefix_and_sixty_characters() {
+    let token = new_refresh_token(&mut bytes_from(8));
+    let text = token.expose();
+    assert!(text.starts_with("hr_") && text.len() == 63, "{text}");
+    assert!(is_refresh_token(text));
+    assert_eq!(recognise(text, &Prefixes::default()), Some(SecretForm::Refresh));
+}
+
+/// Every text here ends in the right checksum, but for the last.
+#[test]
+fn a_checksum_alone_makes_no_secret() {
+    let ending_well = |body: &str| {
+        let mut text = body.to_owned();
+        push_checksum(&mut text);
+        text
+    };
+    let zeros = |count: usize| "0".repeat(count);
+    assert!(is_refresh_token(&ending_well(&format!("hr_{}", zeros(54)))));
+    for no in [
+        ending_well(&format!("hr_{}", zeros(53))),
+        ending_well(&format!("hr_{}", zeros(55))),
+        ending_well(&format!("hr_-{}", zeros(53))),
+        ending_well(&format!("hk_test_{}", zeros(33))),
+        ending_well(&format!("hk_test_{}", zeros(35))),
+        ending_well(&format!("hk_test_-{}", zeros(33))),
+        ending_well(&format!("sec_{}", zeros(53))),
+        ending_well(&format!("sec_0{}", zeros(54))),
+        ending_well(&format!("sec_0-{}", zeros(52))),
+        ending_well(&zeros(57)),
+        format!("hr_{}", zeros(60)),
+    ] {
+        assert_eq!(recognise(&no, &Prefixes::default()), None, "{no}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::borrow::Cow;
 
 use serde_json::value::RawValue;
 
-use super::Flaw;
+use super::{Flaw, export::one_line};
 use crate::core::document::{Members, json_of};
 
 /// How a column's cells are to be understood. An empty cell says nothing.
@@ -85,7 +85,7 @@ pub fn add(members: &mut Members<'_>, (name, kind): (&'static str, Kind), cell: 
     Ok(())
 }
 
-/// The cell for a member, if one of this kind can say it.
+/// The cell for a member, if one of this kind can say it. A text stays as it is, line breaks and all.
 pub fn cell(kind: Kind, value: &RawValue) -> Option<Cow<'_, str>> {
     let json = value.get();
     let holds = match kind {
@@ -95,7 +95,7 @@ pub fn cell(kind: Kind, value: &RawValue) -> Option<Cow<'_, str>> {
         Kind::List | Kind::JsonList => json.starts_with('['),
         Kind::Object | Kind::Extra => json.starts_with('{'),
     };
-    holds.then_some(json.into())
+    holds.then(|| one_line(value).into())
 }
 
 fn flag(cell: &str) -> Option<bool> {

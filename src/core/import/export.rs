@@ -76,7 +76,7 @@ fn push_row(table: &mut String, columns: &[(&str, Kind)], record: &Members<'_>) 
         let cell = match own_cell {
             Some(cell) => {
                 extra.remove(name);
-                on_one_line(cell)
+                cell
             }
             None if kind == Kind::Extra => object(&extra),
             None => {
@@ -88,15 +88,6 @@ fn push_row(table: &mut String, columns: &[(&str, Kind)], record: &Members<'_>) 
         };
         push_cell(table, &cell);
         table.push(if kind == Kind::Extra { '\n' } else { ',' });
-    }
-}
-
-/// Of JSON; a text's own line breaks are part of it.
-fn on_one_line(cell: Cow<'_, str>) -> Cow<'_, str> {
-    let is_json = cell.starts_with(['[', '{']);
-    match serde_json::from_str::<&RawValue>(&cell) {
-        Ok(json) if is_json => one_line(json).into(),
-        _ => cell,
     }
 }
 
@@ -112,6 +103,6 @@ fn object(members: &Members<'_>) -> Cow<'static, str> {
     if json == "{}" { "".into() } else { json.into() }
 }
 
-fn one_line(json: &RawValue) -> String {
+pub(super) fn one_line(json: &RawValue) -> String {
     String::from_utf8(compact(json)).expect("a text without some of its white space is a text")
 }

@@ -80,6 +80,21 @@ fn a_dump_of_the_old_table_is_understood() {
 }
 
 #[test]
+fn the_beginning_of_a_secret_is_taken_over_as_it_was_written_but_for_what_ends_it() {
+    for (shown, taken) in [
+        ("hk_live_abc", "hk_live_abc"),
+        (r"hk\u005flive_abc", r"hk\u005flive_abc"),
+        ("hk_live_abc...", "hk_live_abc"),
+        ("hk_live_abc***", "hk_live_abc"),
+        (r"hk\u005flive_abc\u2026", "hk_live_abc"),
+    ] {
+        let json = format!(r#"[{{"id":"a","key_hash":"{BCRYPT}","key_prefix":"{shown}","name":"A"}}]"#);
+        let expected = format!(r#"{{"id":"a","secret_hash":"{BCRYPT}","key_prefix":"{taken}","name":"A"}}"#);
+        assert_eq!(records(&json), [expected], "{shown}");
+    }
+}
+
+#[test]
 fn a_row_that_is_no_key_is_named_by_its_line_and_never_by_what_it_says() {
     let csv = format!(
         "id,name,secret,secret_hash,key_prefix,expires_at,is_active,rate_limit_per_hour,metadata,allowed_ips\n\
@@ -275,6 +290,35 @@ fn what_is_exported_is_imported_as_it_was() {
     let mut empty = Document::empty();
     apply(&mut empty, &Import(incoming(&json).into())).unwrap();
     assert_eq!(export::to_json(&empty).text, json, "to the letter");
+}
+
+#[test]
+fn a_text_that_looks_like_json_is_exported_to_the_letter() {
+    for name in ["[ 1 ]", "{ }", "[\\n1]", "7 ", " true", "\\\"a\\\" "] {
+        let stored = document(&[&format!(r#"{{"id":"a","secret":"s","name":"{name}","note":"{name}"}}"#)]);
+        for text in [export::to_json(&stored).text, export::to_csv(&stored).text] {
+            let found = plan(&stored, &incoming(&text));
+            assert_eq!((found.identical, reasons(&found)), (1, vec![]), "{text}");
+        }
+    }
+}
+
+#[test]
+fn a_table_says_json_on_one_line_and_what_no_column_can_say_in_the_last() {
+    let stored = document(&[
+        "{\"id\":\"a\",\"name\":\"A\\nB\",\"scopes\":[\"x\",\n \"y\"],\"expires_at\":null,\"burst\":1.0,\"own\":[ 1 ]}",
+    ]);
+    let text = export::to_csv(&stored).text;
+    let (header, row) = text.split_once('\n').unwrap();
+    let titles: Vec<_> = header.split(',').collect();
+    assert_eq!(
+        (titles[0], titles[1], titles.last()),
+        ("id", "secret_hash", Some(&"extra"))
+    );
+    assert_eq!(
+        row,
+        "a,,,\"A\nB\",,,,,,,,,,,,,,\"[\"\"x\"\",\"\"y\"\"]\",,,\"{\"\"burst\"\":1.0,\"\"own\"\":[1]}\"\n"
+    );
 }
 
 #[test]

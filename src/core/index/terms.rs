@@ -85,7 +85,7 @@ impl SeenTerms {
         let mut hasher = DefaultHasher::new();
         terms.hash(&mut hasher);
         let hash = hasher.finish();
-        let same = |&(seen, number): &(u64, u32)| seen == hash && all.all[number as usize].terms == terms;
+        let same = |&(_, number): &(u64, u32)| all.all[number as usize].terms == terms;
         match self.table.entry(hash, same, |&(seen, _)| seen) {
             Entry::Occupied(seen) => seen.get().1,
             Entry::Vacant(free) => {

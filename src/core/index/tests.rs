@@ -346,6 +346,60 @@ fn the_list_of_bad_records_is_capped_and_their_count_exact() {
     assert_eq!(positions, (0..MAX_BAD_RECORDS).collect::<Vec<_>>());
 }
 
+#[test]
+fn ids_of_one_hash_are_told_apart() {
+    assert_eq!(text::hash("key_4480"), text::hash("key_51841"));
+    let bad = r#"{"id":"key_51841","name":7}"#;
+    let index = build(&[
+        &key("key_51841", "sec_1"),
+        &key("key_4480", "sec_2"),
+        &key("a", "sec_3"),
+        bad,
+    ]);
+    let holders = ["sec_1", "sec_2", "sec_3"].map(|secret| holder(&index, secret));
+    assert_eq!(holders, [None, Some("key_4480"), Some("a")]);
+    let index = build(&[
+        &key("key_51841", "sec_1"),
+        &key("key_4480", "sec_2"),
+        &key("key_51841", "sec_3"),
+    ]);
+    let holders = ["sec_1", "sec_2", "sec_3"].map(|secret| holder(&index, secret));
+    assert_eq!(holders, [None, Some("key_4480"), None]);
+}
+
+#[test]
+fn a_key_that_has_expired_is_to_be_retired_once() {
+    let expiring = r#"{"id":"key_1","name":"n","secret":"sec_1","expires_at":"2024-01-20T10:30:00Z"}"#;
+    let inactive = expiring.replace(r#""name""#, r#""is_active":false,"name""#);
+    let end = 1_705_746_600_000;
+    for (record, until, expected) in [
+        (expiring, end - 1, false),
+        (expiring, end, true),
+        (expiring, end + 1, true),
+        (&inactive, end + 1, false),
+        (&key("key_1", "sec_1"), i64::MAX - 1, false),
+    ] {
+        let index = build(&[record, &key("key_2", "sec_2")]);
+        assert_eq!(
+            index.has_expired_by(Timestamp::from_millis(until)),
+            expected,
+            "{record} {until}"
+        );
+    }
+}
+
+#[test]
+fn who_may_wait_finds_the_digest_of_a_secret_that_is_known_by_bcrypt() {
+    let hash = bcrypt::hash_with_salt("hk_live_abcdef", 4, [7; 16]).unwrap();
+    let hash = hash.format_for_version(bcrypt::Version::TwoB);
+    let record = format!(r#"{{"id":"a","name":"A","secret_hash":"{hash}","key_prefix":"hk_live_abc"}}"#);
+    let index = build(&[&imported("b", 1, "hk_live_ab"), &record, &key("c", "hk_live_abcd")]);
+    let holder = |secret: &str| index.find(&index.digest_by_trial(secret)).map(|entry| entry.id);
+    assert_eq!(holder("hk_live_abcdef"), Some("a"));
+    assert_eq!(holder("hk_live_abcd"), Some("c"));
+    assert_eq!(index.digest_by_trial("hk_live_abcdeg"), Digest::of("hk_live_abcdeg"));
+}
+
 /// A key with an earlier secret.
 fn rotated(id: &str, secret: &str, previous: &str) -> String {
     let (digest, previous) = (Digest::of(secret), Digest::of(previous));
@@ -462,6 +516,71 @@ fn keys_with_the_same_terms_share_them() {
     let index = build(&records);
     assert_eq!(index.keys_count(), 1000);
     assert!(index.resident_bytes() < 90 * 1000, "{} bytes", index.resident_bytes());
+    assert!(
+        index.terms.resident_bytes() < 300,
+        "{} bytes",
+        index.terms.resident_bytes()
+    );
+}
+
+/// The members that a record of some kind has, by its number.
+type MembersOf<'a> = &'a dyn Fn(usize) -> String;
+
+#[test]
+fn the_memory_that_is_told_is_that_of_all_that_is_held() {
+    const COUNT: usize = 896;
+    let list = |count: usize, item: MembersOf| (0..count).map(item).collect::<Vec<_>>().join(",");
+    // Its number in the table, its record, and its id, name and their lengths.
+    let plain = 4 + size_of::<Record>() + 11;
+    let terms = size_of::<crate::core::policy::Terms>() + size_of::<Box<str>>();
+    let scope = size_of::<crate::core::scope::Scope<'_>>();
+    let limit = size_of::<crate::core::window::Limit>();
+    let candidate = size_of::<Candidate>() + size_of::<Box<str>>() + size_of::<Vec<Candidate>>();
+    let kinds: [(&str, usize, MembersOf); 7] = [
+        ("plain", 0, &|_| String::new()),
+        ("metadata", 300, &|n| format!(r#","metadata":{{"{n:0>293}":1}}"#)),
+        ("previous", 4 + size_of::<PreviousSecret>(), &|n| {
+            let digest = Digest::of(&format!("old_{n}"));
+            format!(r#","previous":[{{"secret_hash":"{digest}","not_after":"2024-01-20"}}]"#)
+        }),
+        // Each stands in an answer, too, as a key_prefix stands beside the key.
+        ("scopes", terms + 20 * (scope + 2 * 30), &|n| {
+            format!(r#","scopes":[{}]"#, list(20, &|m| format!(r#""{:0>30}""#, n * 100 + m)))
+        }),
+        ("limits", terms + 10 * (limit + 40), &|n| {
+            let limit = |m| format!(r#"{{"name":"{:0>40}","limit":1,"window_seconds":1}}"#, n * 100 + m);
+            format!(r#","limits":[{}]"#, list(10, &limit))
+        }),
+        ("networks", terms + 20 * 17, &|n| {
+            format!(
+                r#","allowed_ips":[{}]"#,
+                list(20, &|m| format!(r#""2001:db8::{n}:{m}""#))
+            )
+        }),
+        ("imported", candidate + 60 + 2 * 64, &|n| {
+            let salt = format!("{n:0>20}");
+            format!(
+                r#","secret_hash":"$2b$04${salt}..{}e","key_prefix":"{n:0>64}""#,
+                "e".repeat(30)
+            )
+        }),
+    ];
+    for (kind, more, members) in kinds {
+        let record = |n: usize| {
+            let secret = if kind == "imported" {
+                String::new()
+            } else {
+                format!(r#","secret":"sec_{n}""#)
+            };
+            format!(r#"{{"id":"key_{n:04}","name":"n"{secret}{}}}"#, members(n))
+        };
+        let records: Vec<_> = (0..COUNT).map(record).collect();
+        let records: Vec<_> = records.iter().map(String::as_str).collect();
+        let index = build(&records);
+        assert_eq!((index.keys_count(), denied(&index)), (COUNT, vec![]), "{kind}");
+        let (least, told) = (COUNT * (plain + more), index.resident_bytes());
+        assert!((least..least + least / 4).contains(&told), "{kind}: {least} {told}");
+    }
 }
 
 #[test]

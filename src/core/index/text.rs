@@ -81,7 +81,7 @@ impl Texts {
         let at = self.end();
         let revoked = if label.revoked { REVOKED } else { 0 };
         let merely_inactive = if label.merely_inactive { MERELY_INACTIVE } else { 0 };
-        let marks = revoked | merely_inactive | label.rules.map_or(0, |_| WITH_RULES);
+        let marks = revoked + merely_inactive + label.rules.map_or(0, |_| WITH_RULES);
         self.push_number(label.id.len() * 2 + usize::from(marks != 0));
         self.push_number(label.name.len());
         if marks != 0 {
@@ -126,7 +126,7 @@ impl Texts {
             if number == 0 {
                 return self.all.push(char::from(six_bits));
             }
-            self.all.push(char::from(64 | six_bits));
+            self.all.push(char::from(64 + six_bits));
         }
     }
 
@@ -137,7 +137,7 @@ impl Texts {
         let mut shift = 0;
         loop {
             let byte = bytes[at];
-            number |= usize::from(byte & 63) << shift;
+            number += usize::from(byte & 63) << shift;
             at += 1;
             shift += 6;
             if byte < 64 {

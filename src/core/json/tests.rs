@@ -29,7 +29,8 @@ fn by_serde(text: &str) -> Option<&str> {
 
 #[test]
 fn every_kind_of_value_is_cut_out_as_it_stands() {
-    let deep = format!("{}1{}", "[".repeat(5000), "]".repeat(5000));
+    // No stack would hold it.
+    let deep = format!("{}1{}", "[".repeat(200_000), "]".repeat(200_000));
     for text in [
         "null",
         "true",

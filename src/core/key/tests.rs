@@ -263,6 +263,30 @@ fn a_record_that_sets_nothing_further_is_a_plain_key() {
 }
 
 #[test]
+fn a_record_that_sets_nothing_but_what_may_be_shown_of_its_secret_is_no_plain_key() {
+    let record = record(r#","key_prefix":"hk_live_abc""#);
+    let policy = Key::read(&record).unwrap().policy.unwrap();
+    assert_eq!(
+        (policy.user_id, policy.key_prefix.as_deref()),
+        (None, Some("hk_live_abc"))
+    );
+}
+
+#[test]
+fn a_key_may_have_a_hundred_scopes_and_ten_limits_with_names() {
+    let scopes = |count: usize| format!(r#","scopes":[{}]"#, vec![r#""a""#; count].join(","));
+    let limits = |count: usize| {
+        let limits = (0..count).map(|n| format!(r#"{{"name":"l{n}","limit":5,"window_seconds":60}}"#));
+        format!(r#","limits":[{}]"#, limits.collect::<Vec<_>>().join(","))
+    };
+    assert_eq!((defect(&scopes(100)), defect(&limits(10))), (None, None));
+    for more in [1, 2] {
+        assert_eq!(defect(&scopes(100 + more)), Some(Defect::BadScopes));
+        assert_eq!(defect(&limits(10 + more)), Some(Defect::BadLimits));
+    }
+}
+
+#[test]
 fn every_member_of_a_policy_is_read() {
     let record = record(
         r#","user_id":"user \u00e9","environment":"test","key_prefix":"hk_test_abc","rate_limit_per_hour":500,"burst":50,

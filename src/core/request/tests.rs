@@ -105,7 +105,7 @@ fn the_length_of_a_key_is_counted_in_characters() {
 #[test]
 fn a_request_shows_nothing_in_debug_output() {
     let request = VerifyRequest::parse(br#"{"api_key":"sec_1"}"#).unwrap();
-    assert!(!format!("{request:?}").contains("sec_1"));
+    assert_eq!(format!("{request:?}"), "VerifyRequest(***)");
 }
 
 /// What is asked for beside the key.
@@ -235,6 +235,32 @@ fn a_key_may_come_from_elsewhere_but_not_another_one() {
             expected.map(|key| key.map(str::to_owned)),
             "{body} {sent:?}"
         );
+    }
+}
+
+/// As the Python service answered.
+#[test]
+fn a_client_is_told_where_in_the_body_it_is_wrong_and_how() {
+    let table: [(_, &[_], _, _); 4] = [
+        ("", &["body"], "json_invalid", "JSON decode error"),
+        (
+            "[]",
+            &["body"],
+            "model_attributes_type",
+            "Input should be a valid dictionary or object to extract fields from",
+        ),
+        ("{}", &["body", "api_key"], "missing", "Field required"),
+        (
+            r#"{"api_key":7}"#,
+            &["body", "api_key"],
+            "string_type",
+            "Input should be a valid string",
+        ),
+    ];
+    for (body, location, kind, message) in table {
+        let malformed = parse(body).unwrap_err();
+        assert_eq!(malformed.location(), location, "{body}");
+        assert_eq!((malformed.kind(), malformed.message()), (kind, message), "{body}");
     }
 }
 

@@ -99,8 +99,12 @@ fn rates_and_bursts_have_their_bounds() {
         (100_001, false, false),
         (u64::MAX, false, false),
     ] {
-        assert_eq!(RateLimit::new(number).is_ok(), rate, "{number}");
-        assert_eq!(Burst::new(number).is_ok(), burst, "{number}");
+        let (given_rate, given_burst) = (RateLimit::new(number), Burst::new(number));
+        assert_eq!(
+            given_rate.map(RateLimit::get).ok().map(u64::from),
+            rate.then_some(number)
+        );
+        assert_eq!(given_burst.map(Burst::get).ok().map(u64::from), burst.then_some(number));
     }
 }
 
@@ -127,10 +131,10 @@ fn a_window_has_a_name_a_limit_and_a_length() {
     }
     let twice = vec![window("m", 1, 1).unwrap(), window("m", 2, 2).unwrap()];
     assert_eq!(Windows::new(twice), Err(BadTerm::WindowTwice));
-    let nine = (0..=MAX_WINDOWS)
-        .map(|number| window(&format!("w{number}"), 1, 1).unwrap())
-        .collect();
-    assert_eq!(Windows::new(nine), Err(BadTerm::TooManyWindows));
+    let many = |count: usize| Windows::new((0..count).map(|n| window(&format!("w{n}"), 1, 1).unwrap()).collect());
+    assert!(many(10).is_ok());
+    assert_eq!(many(11), Err(BadTerm::TooManyWindows));
+    assert_eq!(many(12), Err(BadTerm::TooManyWindows));
 }
 
 #[test]
@@ -141,6 +145,11 @@ fn the_sentences_tell_the_bounds_that_hold() {
     assert!(sentence(BadTerm::TooManyWindows).contains(&MAX_WINDOWS.to_string()));
     assert!(sentence(BadTerm::Rate).contains(&RATES.end().to_string()));
     assert!(sentence(BadTerm::Window).contains(&RATES.end().to_string()));
+}
+
+#[test]
+fn an_earlier_secret_overlaps_for_thirty_days_at_most() {
+    assert_eq!(MAX_OVERLAP_SECONDS, 2_592_000);
 }
 
 #[test]
@@ -157,6 +166,41 @@ fn names_owners_and_reasons_are_trimmed_and_fit_to_be_shown() {
     }
 }
 
+/// The secret's checksum was computed by Python's `zlib.crc32`.
+const SECRET: &str = "hk_live_0123456789ABCDEFGHIJKLMNOPQRSTUVWX3YgHhN";
+
+#[test]
+fn a_secret_that_was_pasted_into_a_text_is_refused() {
+    for text in [SECRET.to_owned(), format!("see {SECRET} there")] {
+        assert_eq!(name(&text, 100), Err(BadTerm::HoldsSecret), "{text}");
+        assert_eq!(owner(&text), Err(BadTerm::HoldsSecret), "{text}");
+        assert_eq!(reason(&text), Err(BadTerm::HoldsSecret), "{text}");
+    }
+    assert_eq!(Scopes::new([SECRET]), Err(BadTerm::HoldsSecret));
+}
+
+#[test]
+fn a_secret_is_found_in_every_text_of_a_json_value() {
+    let escaped = SECRET.replace('_', r"\u005f");
+    for json in [
+        format!(r#""{SECRET}""#),
+        format!(r#"{{"a":{{"b":["x","{SECRET}"]}}}}"#),
+        format!(r#"{{"{SECRET}":1}}"#),
+        format!(r#"{{"a":"{SECRET}","a":"x"}}"#),
+        format!(r#"{{"a":{{"b":["x","{escaped}"]}}}}"#),
+        format!(r#"{{"{escaped}":1}}"#),
+    ] {
+        assert_eq!(json_without_secret(&json), Err(BadTerm::HoldsSecret), "{json}");
+    }
+    for json in [
+        r#"{"a_b":["hk_live_",1,null,true,"\\"]}"#.to_owned(),
+        r#"{"a":["b"]}"#.to_owned(),
+        format!(r#"["{}"]"#, &SECRET[..SECRET.len() - 1]),
+    ] {
+        assert_eq!(json_without_secret(&json), Ok(()), "{json}");
+    }
+}
+
 #[test]
 fn an_owner_is_measured_in_bytes() {
     assert!(owner(&"é".repeat(128)).is_ok());
@@ -167,6 +211,7 @@ fn an_owner_is_measured_in_bytes() {
 fn an_environment_is_exactly_one_of_three_words() {
     for environment in Environment::ALL {
         assert_eq!(environment.word().parse(), Ok(environment));
+        assert_eq!(environment.to_string(), environment.word());
     }
     for bad in ["", "Production", "prod", "staging", " test"] {
         assert_eq!(bad.parse::<Environment>(), Err(BadTerm::Environment), "{bad:?}");

@@ -132,6 +132,32 @@ fn a_smaller_limit_holds_at_once_for_what_was_charged_before() {
     assert!(ask(&limit(2000, 0, 3600), &mut window, 1_000_000, 1).allowed);
 }
 
+#[test]
+fn room_is_made_for_twice_the_charges_until_there_is_room_for_all() {
+    let (limit, mut window) = (limit(1000, 0, 64), Window::default());
+    let mut rooms = vec![0];
+    for n in 0..200 {
+        // A limit that was made smaller, so that the charges of every millisecond count for themselves.
+        window.charge(&self::limit(1, 0, 64), n, 1);
+        window.advance(limit.length_ms(), n);
+        rooms.push(window.charges.capacity());
+    }
+    rooms.dedup();
+    assert_eq!(rooms, [0, 4, 8, 16, 32, 64, 66]);
+    assert_eq!((window.charges.len(), window.charged()), (66, 200));
+}
+
+#[test]
+fn a_decision_tells_of_as_many_windows_as_a_key_may_have() {
+    let standing = |remaining| Standing {
+        remaining,
+        ..Standing::default()
+    };
+    let decision = Decision::new(true, (0..20).map(standing));
+    let remaining: Vec<_> = decision.standings().iter().map(|standing| standing.remaining).collect();
+    assert_eq!(remaining, (0..11).collect::<Vec<_>>(), "the hour and ten with names");
+}
+
 /// Pauses between requests and their costs: bursts, trickles and long silences.
 fn requests() -> impl Strategy<Value = Vec<(u64, u32)>> {
     let pause = prop_oneof![4 => 0..3_u64, 4 => 0..400_u64, 1 => 0..20_000_u64];

@@ -170,16 +170,18 @@ fn earlier_secrets_end_in_their_time_and_never_outlive_a_later_one() {
         |name: &str, not_after: &str| format!(r#"{{"secret_hash":"{}","x":1,"not_after":"{not_after}"}}"#, hash(name));
     let list = [
         entry("ends later", "2024-01-21T00:00:00Z"),
+        entry("ends with it", "2024-01-20T12:30:00+01:00"),
         entry("ends sooner", "2024-01-20T10:45:00Z"),
         entry("ended", NOW_TEXT),
     ];
     let record = key(&format!(r#","previous":[{}]"#, list.join(",")));
     let rotated = changed(&record, &rotation("new", Some(in_seconds(3600)), NOW)).unwrap();
     let expected = format!(
-        r#""previous":[{{"secret_hash":"{}","not_after":"2024-01-20T11:30:00Z"}},{},{}]"#,
+        r#""previous":[{{"secret_hash":"{}","not_after":"2024-01-20T11:30:00Z"}},{},{},{}]"#,
         hash("old"),
         entry("ends later", "2024-01-20T11:30:00Z"),
-        list[1]
+        list[1],
+        list[2]
     );
     assert!(rotated.contains(&expected), "{rotated}");
     let rotated = changed(&record, &rotation("new", None, NOW)).unwrap();
@@ -246,8 +248,10 @@ fn a_repeated_id_can_be_revoked_and_nothing_else() {
         assert_eq!(apply(&mut document, &change), Err(ChangeError::BadRecord), "{change:?}");
         assert_eq!(records_of(&document), records);
     }
-    let mut document = document_of(&records);
-    assert_eq!(apply(&mut document, &revocation(None, NOW)).unwrap().changed, 2);
+    let plain = r#"{"id":"key_1","secret":"plain"}"#;
+    let mut document = document_of(&[plain, records[0], plain, records[1], plain]);
+    let applied = apply(&mut document, &revocation(None, NOW)).unwrap();
+    assert_eq!((applied.changed, applied.sealed), (5, 3));
     assert!(is_in(&document, &revocation(None, NOW)));
 }
 
@@ -312,9 +316,16 @@ fn all_keys_of_an_owner_are_revoked_at_once_and_nobody_elses() {
         r#","user_id":"7","revoked_at":"2020-01-01T00:00:00Z","revoke_reason":"lost""#,
     );
     let defective = r#"{"id":"e","user_id":"7"}"#;
-    let mut document = document_of(&[&own, &other, &nobodys, &gone, defective]);
+    let plain = r#"{"id":"f","user_id":"7","secret":"plain"}"#;
+    let mut document = document_of(&[&own, &other, &nobodys, &gone, defective, plain, plain]);
     assert!(!is_in(&document, &change));
-    assert_eq!(apply(&mut document, &change).unwrap().changed, 2);
+    let expected = Applied {
+        sealed: 2,
+        changed: 4,
+        keys: ["a", "e", "f", "f"].map(str::to_owned).into(),
+        ..Applied::default()
+    };
+    assert_eq!(apply(&mut document, &change), Ok(expected));
     let records = records_of(&document);
     for revoked in [records[0], records[4]] {
         assert!(
@@ -399,6 +410,28 @@ fn an_update_that_changes_nothing_leaves_the_record_as_it_was() {
 }
 
 #[test]
+fn a_patch_of_any_one_member_is_not_empty() {
+    let clear = |clear: fn(&mut Patch)| {
+        let mut patch = Patch::default();
+        clear(&mut patch);
+        patch
+    };
+    for patch in [
+        renaming("Two"),
+        clear(|patch| patch.metadata = Edit::Clear),
+        clear(|patch| patch.scopes = Edit::Clear),
+        clear(|patch| patch.allowed_ips = Edit::Clear),
+        clear(|patch| patch.rate_limit_per_hour = Edit::Clear),
+        clear(|patch| patch.burst = Edit::Clear),
+        clear(|patch| patch.limits = Edit::Clear),
+        clear(|patch| patch.expires_at = Edit::Clear),
+    ] {
+        assert!(!patch.is_empty(), "{patch:?}");
+    }
+    assert!(Patch::default().is_empty());
+}
+
+#[test]
 fn an_update_mends_a_member_that_made_the_record_defective() {
     let patch = Patch {
         expires_at: Edit::Set(in_seconds(60)),
@@ -433,6 +466,8 @@ fn a_changed_record_holds_no_plaintext_even_where_it_is_given_back() {
         let mut document = document_of(&[plain]);
         let applied = apply(&mut document, &change).unwrap();
         assert_eq!(applied.sealed, 1, "{change:?}");
+        let is_renamed = matches!(&change, Change::Update { patch, .. } if patch.name.as_deref() == Some("Two"));
+        assert_eq!(applied.name.as_deref(), Some(if is_renamed { "Two" } else { "One" }));
         let record = applied.record.unwrap();
         assert!(!record.contains("plain text"), "{record}");
         assert_eq!(records_of(&document), [&record]);

@@ -18,7 +18,7 @@ struct Hashed(u64);
 
 impl Hashed {
     fn new(id: &str, record: u32) -> Self {
-        Self(u64::from(text::hash(id)) << 32 | u64::from(record))
+        Self((u64::from(text::hash(id)) << 32) + u64::from(record))
     }
 
     fn hash(self) -> u64 {
@@ -131,4 +131,17 @@ fn suspects(by_hash: &[Hashed], id: &str) -> impl Iterator<Item = u32> {
         .iter()
         .take_while(move |hashed| hashed.hash() == first.hash())
         .map(|hashed| hashed.record())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_number_and_the_hash_of_an_id_come_back_from_one_integer() {
+        for (id, record) in [("key_1", 0), ("key_2", 7), ("", u32::MAX)] {
+            let hashed = Hashed::new(id, record);
+            assert_eq!((hashed.hash(), hashed.record()), (text::hash(id).into(), record));
+        }
+    }
 }

@@ -47,6 +47,30 @@ fn equal_metadata_are_stored_once_however_they_are_spaced() {
 }
 
 #[test]
+fn different_metadata_with_one_hash_are_told_apart() {
+    let (one, other) = (r#"{"n":92502}"#, r#"{"n":94097}"#);
+    assert_eq!(hash(one), hash(other));
+    let (mut texts, mut seen) = (Texts::default(), Seen::default());
+    let [at, other_at] = [one, other].map(|json| seen.intern(&mut texts, json));
+    assert_eq!((texts.metadata(at), texts.metadata(other_at)), (one, other));
+}
+
+#[test]
+fn texts_that_are_much_alike_have_different_hashes() {
+    let kinds: [fn(usize) -> String; 4] = [
+        |n| format!("key_{n}"),
+        |n| format!(r#"{{"n":{n}}}"#),
+        |n| format!(r#"{{"a":{n},"b":"the same behind it"}}"#),
+        |n| format!("user_{n:08}"),
+    ];
+    for kind in kinds {
+        let hashes = (0..20_000).map(|n| hash(&kind(n)));
+        let different: std::collections::HashSet<_> = hashes.collect();
+        assert!(different.len() > 19_990, "{}: {}", kind(0), different.len());
+    }
+}
+
+#[test]
 fn compaction_leaves_numbers_escapes_and_strings_to_the_letter() {
     let table = [
         ("{ }", "{}"),
