@@ -102,12 +102,51 @@ fn a_cost_above_the_quota_never_fits() {
 
 #[test]
 fn a_refund_gives_back_what_was_charged() {
-    for max in [4, 400] {
+    for max in [8, 400] {
         let (limit, mut window) = (limit(max, 0, 3600), Window::default());
         assert!(ask(&limit, &mut window, 0, max - 1).allowed);
         assert!(ask(&limit, &mut window, 5, 1).allowed);
-        window.refund(0, max - 1);
-        assert_eq!(ask(&limit, &mut window, 10, 1).standings()[0].remaining, max - 2);
+        window.refund(0, 3);
+        assert_eq!(ask(&limit, &mut window, 10, 1).standings()[0].remaining, 2);
+        assert!(
+            ask(&limit, &mut window, 3_600_010, max).allowed,
+            "what is left is forgotten"
+        );
+    }
+}
+
+#[test]
+fn a_charge_that_is_given_back_whole_is_waited_for_no_longer() {
+    let (limit, mut window) = (limit(4, 0, 3600), Window::default());
+    assert!(ask(&limit, &mut window, 0, 1).allowed);
+    assert!(ask(&limit, &mut window, 1000, 2).allowed);
+    for (at, cost, reset_ms) in [(1000, 2, 3_599_000), (0, 1, 0)] {
+        window.refund(at, cost);
+        assert_eq!(ask(&limit, &mut window, 1000, 5).standings()[0].reset_ms, reset_ms);
+    }
+}
+
+#[test]
+fn only_a_large_quota_is_counted_in_grains() {
+    for (quota, window_seconds, grain_ms) in [(64, 3600, 1), (65, 3600, 56_250), (65, 1, 16)] {
+        assert_eq!(limit(quota - 1, 1, window_seconds).grain_ms(), grain_ms, "{quota}");
+    }
+}
+
+#[test]
+fn a_caller_should_heed_the_window_that_waits_longest_or_else_the_fullest() {
+    for (allowed, found, tightest) in [
+        (true, vec![(3, 0), (1, 0), (2, 0)], 1),
+        (true, vec![(1, 0), (2, 0)], 0),
+        (false, vec![(0, 5), (9, 7), (0, 6)], 1),
+        (true, vec![], 0),
+    ] {
+        let standings = found.iter().map(|&(remaining, wait_ms)| Standing {
+            remaining,
+            wait_ms,
+            ..Standing::default()
+        });
+        assert_eq!(Decision::new(allowed, standings).tightest(), tightest, "{found:?}");
     }
 }
 
