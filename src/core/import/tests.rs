@@ -152,6 +152,7 @@ fn a_file_that_is_no_list_of_keys_is_told_apart() {
     ] {
         assert_eq!(read(text, Format::of(text)).err(), Some(expected), "{text:?}");
     }
+    assert_eq!(read(" \n", Format::Json).err(), Some(FileError::NoKeys));
 }
 
 #[test]
@@ -161,9 +162,13 @@ fn the_plan_tells_new_identical_and_conflicting_records() {
         &format!(r#"{{"id":"same","secret_hash":"{digest}","name":"A","metadata":{{"b":1}},"expires_at":null}}"#),
         r#"{"id":"plain","secret":"s2","name":"\u0042"}"#,
         r#"{"id":"other","secret":"s3","name":"C","own":1}"#,
+        &format!(
+            r#"{{"id":"bad","secret":"","secret_hash":"{}","name":"B"}}"#,
+            Digest::of("s7")
+        ),
     ]);
     let file = r#"[
-        {"id":"same","secret":"s1","name":"A","metadata":{ "b": 1 },"secret_type":"shared_secret"},
+        {"id":"same","secret":"s1","name":"A","metadata":{ "b": 1 },"secret_type":"shared_secret","is_active":true},
         {"id":"plain","secret":"s2","name":"B"},
         {"id":"other","secret":"s3","name":"D"},
         {"id":"another","secret":"s3","name":"C"},
@@ -172,11 +177,12 @@ fn the_plan_tells_new_identical_and_conflicting_records() {
         {"id":"newer","secret":"s4","name":"E"},
         {"secret":"s2","name":"B"},
         {"secret":"s3","name":"X"},
-        {"secret":"s6","name":"F"}
+        {"secret":"s6","name":"F"},
+        {"id":"bad","secret":"s7","name":"B"}
     ]"#;
     let incoming = incoming(file);
     let plan = plan(&document, &incoming);
-    assert_eq!((plan.new.as_slice(), plan.identical), ([4, 9].as_slice(), 2));
+    assert_eq!((plan.new.as_slice(), plan.identical), ([4, 9].as_slice(), 3));
     let expected = [
         (4, "the stored key with this id differs in name, a member of its own"),
         (5, "line 4 has the same secret"),
@@ -306,7 +312,7 @@ fn a_text_that_looks_like_json_is_exported_to_the_letter() {
 #[test]
 fn a_table_says_json_on_one_line_and_what_no_column_can_say_in_the_last() {
     let stored = document(&[
-        "{\"id\":\"a\",\"name\":\"A\\nB\",\"scopes\":[\"x\",\n \"y\"],\"expires_at\":null,\"burst\":1.0,\"own\":[ 1 ]}",
+        "{\"id\":\"a\",\"name\":\"A\\nB\",\"scopes\":[\"x\",\n \"y\"],\"expires_at\":null,\"rate_limit_per_hour\":60,\"burst\":1.0,\"extra\":[ 1 ]}",
     ]);
     let text = export::to_csv(&stored).text;
     let (header, row) = text.split_once('\n').unwrap();
@@ -317,7 +323,7 @@ fn a_table_says_json_on_one_line_and_what_no_column_can_say_in_the_last() {
     );
     assert_eq!(
         row,
-        "a,,,\"A\nB\",,,,,,,,,,,,,,\"[\"\"x\"\",\"\"y\"\"]\",,,\"{\"\"burst\"\":1.0,\"\"own\"\":[1]}\"\n"
+        "a,,,\"A\nB\",,,,,,,,,,60,,,,\"[\"\"x\"\",\"\"y\"\"]\",,,\"{\"\"burst\"\":1.0,\"\"extra\"\":[1]}\"\n"
     );
 }
 

@@ -43,6 +43,14 @@ fn a_record_of_the_python_service_is_a_key() {
 }
 
 #[test]
+fn what_is_written_with_escapes_is_the_same_secret() {
+    let record = record(r#","secret":"s\u0065c_1","updated_at":"2024-01-21""#);
+    let key = Key::read(&record).unwrap();
+    assert_eq!(key.digest, Digest::of("sec_1"));
+    assert_eq!(key.updated_at.as_deref(), Some("2024-01-21"));
+}
+
+#[test]
 fn a_key_stored_as_a_digest_carries_no_plaintext() {
     let record = raw(&format!(
         r#"{{"id":"key_1","name":"","secret_hash":"{DIGEST}","secret":null}}"#
