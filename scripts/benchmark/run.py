@@ -106,12 +106,13 @@ def start_sink(ground: Ground) -> None:
 
 
 def build(options: argparse.Namespace) -> None:
-    wanted = ["-p", "bare-hyper", "--bin", "bare-hyper"] if "bare-hyper" in options.names else []
+    """The service as it is given to others, and the peer of our own as cargo builds it."""
+    say(f"building, profile {options.profile}")
+    if "bare-hyper" in options.names:
+        command = ["cargo", "build", "--locked", "--profile", options.profile, "-p", "bare-hyper", "--bin", "bare-hyper"]
+        subprocess.run(command, cwd=ROOT, check=True)
     if any(name.startswith("heare-auth") for name in options.names):
-        wanted += ["-p", "heare-auth", "--bin", "heare-auth"]
-    if wanted:
-        say(f"building, profile {options.profile}")
-        subprocess.run(["cargo", "build", "--locked", "--profile", options.profile, *wanted], cwd=ROOT, check=True)
+        subprocess.run(["scripts/build", options.profile], cwd=ROOT, stdout=subprocess.DEVNULL, check=True)
 
 
 def prepare(options: argparse.Namespace) -> Ground:
