@@ -101,6 +101,18 @@ fn a_cost_above_the_quota_never_fits() {
 }
 
 #[test]
+fn who_keeps_to_98_of_100_parts_is_never_refused() {
+    for max in [1000, 5000] {
+        let (limit, mut window) = (limit(max, 0, 100), Window::default());
+        let steady = u64::from(max) * 98 / 100;
+        for n in 0..steady * 3 {
+            let now = 1_000_000 + n * limit.length_ms() / steady;
+            assert!(ask(&limit, &mut window, now, 1).allowed, "{max} {n}");
+        }
+    }
+}
+
+#[test]
 fn a_refund_gives_back_what_was_charged() {
     for max in [8, 400] {
         let (limit, mut window) = (limit(max, 0, 3600), Window::default());
