@@ -253,7 +253,7 @@ fn a_service_that_was_restarted_is_found_again() {
             "Example",
             "{language:?}: the old connection is not missed"
         );
-        service.signal("STOP");
+        service.suspend();
         let stalled = client.all(&vec![json!({"api_key": secret}); 3]);
         service.signal("CONT");
         assert!(

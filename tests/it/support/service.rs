@@ -201,6 +201,17 @@ impl Service {
         assert!(sent.expect("sh runs").success(), "the signal could not be sent");
     }
 
+    /// Stops every thread where it is, until a `CONT`: the signal is sent before it has reached all of them.
+    pub fn suspend(&self) {
+        self.signal("STOP");
+        let tasks = format!("/proc/{}/task", self.pid());
+        eventually("every thread is stopped", || {
+            let tasks = std::fs::read_dir(&tasks).expect("it runs").flatten();
+            let mut states = tasks.map(|task| std::fs::read_to_string(task.path().join("stat")).unwrap_or_default());
+            states.all(|stat| stat.is_empty() || stat.contains(") T "))
+        });
+    }
+
     /// Resident memory in KiB.
     pub fn resident_kib(&self) -> u64 {
         self.proc_status("VmRSS:")
