@@ -11,7 +11,7 @@ from pathlib import Path
 import keys
 import rounds
 from peers import Ground, heare_auth
-from process import LOAD_CORE, Process, free_port, stop_all, wait_for_port
+from process import free_port, stop_all
 from run import start_sink
 
 SECONDS = 4
@@ -23,13 +23,14 @@ def main() -> None:
     binaries, counts = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
     with tempfile.TemporaryDirectory() as directory:
         ground = Ground(keys.make(10_000), Path(directory), Path.cwd(), binaries, free_port())
+        presented = secrets(ground)
         try:
             start_sink(ground)
             for peer in heare_auth.peers(ground):
                 peer.environment["LLVM_PROFILE_FILE"] = str(counts / f"{peer.name}.profraw")
                 process = rounds.start(peer)
                 rounds.check(peer, ground)
-                rounds.wrk(peer, SECONDS, secrets(ground))
+                rounds.wrk(peer, SECONDS, presented)
                 process.stop()
         finally:
             stop_all()

@@ -286,7 +286,7 @@ fn stopped_and_continued_again_and_again_it_answers_everything() {
         .map(|_| Asking::start(service.address(), &secret_of("key_1"), |answer| answer.status == 200))
         .collect();
     for _ in 0..20 {
-        service.signal("STOP");
+        service.suspend();
         thread::sleep(Duration::from_millis(20));
         service.signal("CONT");
         assert_eq!(service.health().0, 200);
