@@ -278,8 +278,13 @@ impl Commit<'_> {
         if self.is_needless(&fetched, &applied) {
             return Ok(Outcome::Made(committed(applied, &document)));
         }
-        if !self.allow_unconditional && !self.store.keeps_conditions(&fetched).await? {
-            return Err(CommitError::ConditionsIgnored);
+        if !self.allow_unconditional {
+            match self.store.keeps_conditions(&fetched).await {
+                Ok(true) => {}
+                Ok(false) => return Err(CommitError::ConditionsIgnored),
+                Err(error) if self.lost.is_none() => return Err(error.into()),
+                Err(error) => return Ok(self.stays_open(error)),
+            }
         }
         // Large documents: from here on memory holds one form of it at a time.
         drop(fetched);
@@ -292,12 +297,8 @@ impl Commit<'_> {
         match self.store.write_if_unchanged(object, &expect).await {
             Ok(Written::Done(_)) => Ok(Outcome::Made(committed)),
             Ok(Written::Conflict) => Ok(Outcome::Conflict),
-            // A refusal says nothing of an earlier write that may still be on its way.
             Err(error) if is_refusal(error) && self.lost.is_none() => Err(error.into()),
-            Err(error) => {
-                self.remember_lost(error);
-                Ok(Outcome::Open)
-            }
+            Err(error) => Ok(self.stays_open(error)),
         }
     }
 
@@ -311,7 +312,8 @@ impl Commit<'_> {
         changes_nothing && (may_stay_as_it_is || !matches!(self.change, Change::Migrate))
     }
 
-    fn remember_lost(&mut self, error: StoreError) {
+    /// A write may have happened, or one before it: a refusal says nothing of what may still be on its way.
+    fn stays_open(&mut self, error: StoreError) -> Outcome {
         let (since, times) = self
             .lost
             .as_ref()
@@ -321,6 +323,7 @@ impl Commit<'_> {
             since,
             times: times + 1,
         });
+        Outcome::Open
     }
 
     fn is_out_of_patience(&self) -> bool {

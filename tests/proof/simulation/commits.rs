@@ -2,7 +2,7 @@
 
 use super::{
     actor::{Chance, acting},
-    bucket::{Bucket, Fault, Way, Weather},
+    bucket::{Bucket, Fault, Ruin, Way, Weather},
     history::History,
     schedule::{CHANCE, on_its_own_clock},
 };
@@ -30,6 +30,13 @@ struct Scene {
 
 impl Scene {
     async fn new() -> Self {
+        let scene = Self::empty();
+        scene.commit(&create("key_w_1")).await.expect("a calm bucket");
+        scene
+    }
+
+    /// The same before anything was written.
+    fn empty() -> Self {
         let envelope = Envelope::new(None);
         let calm = Weather {
             faults: 0,
@@ -37,13 +44,11 @@ impl Scene {
         };
         let bucket = Bucket::new(calm, History::new(envelope));
         let way = Way::new(&bucket, 8, "w".to_owned(), false, Chance::new(1, 1));
-        let scene = Self {
+        Self {
             store: way.store(),
             bucket,
             way,
-        };
-        scene.commit(&create("key_w_1")).await.expect("a calm bucket");
-        scene
+        }
     }
 
     async fn commit(&self, change: &Change) -> Result<Committed, CommitError> {
@@ -117,6 +122,21 @@ fn a_refusal_after_a_lost_answer_does_not_say_that_nothing_was_changed() {
         assert_ne!(told.err(), Some(CommitError::Store(StoreError::Forbidden)));
         tokio::time::sleep(std::time::Duration::from_secs(40)).await;
         assert!(scene.has("key_w_3"), "the first write has come through");
+        scene.assert_nothing_is_broken();
+    });
+}
+
+#[test]
+fn a_refused_question_about_conditions_after_a_lost_answer_does_not_say_that_nothing_was_changed() {
+    on_its_own_clock(async {
+        let scene = Scene::empty();
+        scene.bucket.ruin(Some(Ruin::Gone));
+        // The question, the write that lands and is not seen, and the questions of all further tries.
+        scene.way.next_writes([Fault::Twice, Fault::AnswerLost]);
+        scene.way.next_writes([Fault::Forbidden; 9]);
+        let told = scene.commit(&create("key_w_1")).await;
+        assert_eq!(told.err(), Some(CommitError::Unknown));
+        assert!(scene.has("key_w_1"));
         scene.assert_nothing_is_broken();
     });
 }
