@@ -75,6 +75,7 @@ fn renaming(name: &str) -> Patch {
 #[track_caller]
 fn changed(record: &str, change: &Change) -> Result<String, ChangeError> {
     let mut document = document_of(&[record, r#"{"id":"other"}"#]);
+    let was_in = is_in(&document, change);
     let applied = match apply(&mut document, change) {
         Ok(applied) => applied,
         Err(error) => {
@@ -86,6 +87,7 @@ fn changed(record: &str, change: &Change) -> Result<String, ChangeError> {
             return Err(error);
         }
     };
+    assert_eq!(was_in, applied.changed == 0, "{change:?}");
     assert!(is_in(&document, change), "{change:?}");
     assert_eq!(applied.record.as_deref(), Some(records_of(&document)[0]));
     assert_eq!(records_of(&document)[1], r#"{"id":"other"}"#);
