@@ -261,6 +261,19 @@ fn a_prefix_that_too_many_imported_keys_would_share_is_a_conflict() {
 }
 
 #[test]
+fn prefixes_of_their_own_and_those_of_digests_crowd_nobody() {
+    let imported = |number: usize, hash: &str, prefix: &str| {
+        format!(r#"{{"id":"k{number}","secret_hash":"{hash}","key_prefix":"{prefix}","name":"K"}}"#)
+    };
+    let hash = |number: usize| BCRYPT.replace("abcd", &format!("ab{number:02}"));
+    let apart = (0..9).map(|number| imported(number, &hash(number), &format!("hk_live_ab{number}")));
+    let digest = |number: usize| Digest::of(&number.to_string()).to_string();
+    let digests = (10..19).map(|number| imported(number, &digest(number), "hk_live_abc"));
+    let file = format!("[{}]", apart.chain(digests).collect::<Vec<_>>().join(","));
+    assert_eq!(plan(&document(&[]), &incoming(&file)).new.len(), 18);
+}
+
+#[test]
 fn an_import_is_made_as_a_whole_or_not_at_all() {
     let mut stored = document(&[r#"{"id":"a","secret":"s1","name":"A"}"#]);
     let bad = Import(incoming("id,name,secret\nb,B,s2\na,Z,s1\n").into());
