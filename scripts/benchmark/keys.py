@@ -57,11 +57,10 @@ def make(count: int) -> list[Key]:
     return [_make_one(source, number) for number in range(count)]
 
 
-def write_document(keys: list[Key], path: Path, with_policy: bool = False) -> None:
-    """heare-auth's document in its file store."""
+def write_document(keys: list[Key], path: Path, policy: dict | None = None) -> None:
+    """heare-auth's document in its file store, each key bound to that policy."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    policy = POLICY if with_policy else {}
-    records = ",\n".join(json.dumps(key.record() | policy, separators=(",", ":")) for key in keys)
+    records = ",\n".join(json.dumps(key.record() | (policy or {}), separators=(",", ":")) for key in keys)
     whole = path.with_suffix(".new")
     whole.write_text('{"keys":[\n' + records + "\n]}\n")
     whole.chmod(0o600)

@@ -2,23 +2,17 @@
 
 import http.client
 import json
-import os
-import pwd
-import shutil
-import subprocess
 import sys
 import time
 from pathlib import Path
-from types import SimpleNamespace
 
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "scripts/benchmark"))
 
-from faults import BUCKET, Weed  # noqa: E402
-from process import Process, free_port, wait_for_port  # noqa: E402
+import far_ends  # noqa: E402
+from far_ends import BUCKET, HOST, Weed  # noqa: E402
+from process import LOAD_CORE, SERVER_CORE, Process, free_port, wait_for_port  # noqa: E402
 from proxy import Proxy  # noqa: E402
-
-HOST = "127.0.0.1"
 
 
 def secret_of(name: str) -> str:
@@ -48,7 +42,7 @@ class Ground:
         self.others: list[Process] = []
 
     def start(self, keys: int) -> None:
-        self.weed = Weed(SimpleNamespace(directory=self.directory, root=ROOT))
+        self.weed = Weed(self.directory, ROOT)
         self.weed.put("keys.json", document(1, keys))
         redis, postgres, sink = self._redis(), self._postgres(), self._sink()
         self.far_ends = {
@@ -58,7 +52,7 @@ class Ground:
             "bridge": Proxy(sink),
         }
         self.port = free_port()
-        self.service = Process([str(self.binary), "serve"], self._settings(), self.directory, self.directory / "log", 0)
+        self.service = Process([str(self.binary), "serve"], self._settings(), self.directory, self.directory / "log", SERVER_CORE)
         wait_for_port(self.service, self.port)
         self.wait_until_ready()
 
@@ -103,38 +97,23 @@ class Ground:
             "RATE_LIMIT": "off",
         }
 
-    def _other(self, name: str, command: list[str], port: int) -> int:
-        process = Process(command, {}, self.directory, self.directory / f"{name}.log", 1)
+    def _redis(self) -> int:
+        process, port = far_ends.redis(self.directory)
         self.others.append(process)
-        wait_for_port(process, port)
         return port
 
-    def _redis(self) -> int:
-        port = free_port()
-        command = ["redis-server", "--port", str(port), "--bind", HOST, "--save", "", "--appendonly", "no"]
-        return self._other("redis", command, port)
+    def _postgres(self) -> int:
+        process, port = far_ends.postgres(self.directory)
+        self.others.append(process)
+        return port
 
     def _sink(self) -> int:
         port = free_port()
-        return self._other("sink", [sys.executable, "-B", str(ROOT / "scripts/benchmark/sink.py"), str(port)], port)
-
-    def _postgres(self) -> int:
-        programs = sorted(Path("/usr/lib/postgresql").glob("*/bin"))
-        if not programs:
-            raise SystemExit("scripts/setup installs PostgreSQL, which is missing")
-        data, port = self.directory / "postgres", free_port()
-        data.mkdir()
-        prefix = []
-        # It refuses to run as root.
-        if os.geteuid() == 0:
-            shutil.chown(data, "postgres", "postgres")
-            self.directory.chmod(0o755)
-            prefix = ["setpriv", "--reuid=postgres", "--regid=postgres", "--clear-groups", "--"]
-            pwd.getpwnam("postgres")
-        made = [*prefix, str(programs[-1] / "initdb"), "--auth=trust", "--no-sync", "--username=heare", "-D", str(data)]
-        subprocess.run(made, check=True, capture_output=True, cwd="/")
-        command = [*prefix, str(programs[-1] / "postgres"), "-D", str(data), "-p", str(port), "-h", HOST, "-k", ""]
-        return self._other("postgres", [*command, "-c", "fsync=off", "-c", "max_connections=50"], port)
+        command = [sys.executable, "-B", str(ROOT / "scripts/benchmark/sink.py"), str(port)]
+        process = Process(command, {}, self.directory, self.directory / "sink.log", LOAD_CORE)
+        self.others.append(process)
+        wait_for_port(process, port)
+        return port
 
 
 def call(port: int, method: str, path: str, body: dict | None = None, key: str | None = None) -> tuple[int, dict]:

@@ -21,7 +21,8 @@ def peers(ground: Ground) -> list[Peer]:
 def make(ground: Ground, name: str, label: str, loud: bool, settings: dict[str, str] | None = None) -> Peer:
     """Counts no use unless the settings say so: what that costs is measured apart."""
     room, port = ground.room(name), free_port()
-    keys.write_document(ground.keys, room / "data/keys.json", with_policy=name.endswith("-policy"))
+    policy = keys.POLICY if name.endswith("-policy") else None
+    keys.write_document(ground.keys, room / "data/keys.json", policy)
     environment = {"DATA_DIR": str(room / "data"), "HOST": "127.0.0.1", "PORT": str(port), "DATABASE_URL": "off"}
     environment |= settings or {}
     peer = Peer(name, label, [str(ground.binaries / "heare-auth"), "serve"], port, room, environment)
