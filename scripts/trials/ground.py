@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -63,6 +64,9 @@ class Ground:
             other.stop(patience=5)
         if hasattr(self, "weed"):
             self.weed.stop()
+
+    def version(self) -> str:
+        return subprocess.run([str(self.binary), "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
     def wait_until_ready(self, patience: float = 30.0) -> None:
         deadline = time.monotonic() + patience
