@@ -314,15 +314,19 @@ impl Commit<'_> {
 
     /// A write may have happened, or one before it: a refusal says nothing of what may still be on its way.
     fn stays_open(&mut self, error: StoreError) -> Outcome {
-        let (since, times) = self
-            .lost
-            .as_ref()
-            .map_or((Instant::now(), 0), |lost| (lost.since, lost.times));
-        self.lost = Some(Lost {
-            error,
-            since,
-            times: times + 1,
-        });
+        match &mut self.lost {
+            None => {
+                let (since, times) = (Instant::now(), 1);
+                self.lost = Some(Lost { error, since, times });
+            }
+            Some(lost) => {
+                lost.times += 1;
+                // Who was not answered once does not know, whatever is answered later.
+                if lost.error == StoreError::Failed {
+                    lost.error = error;
+                }
+            }
+        }
         Outcome::Open
     }
 

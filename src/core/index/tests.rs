@@ -505,6 +505,20 @@ fn a_key_without_a_policy_takes_no_more_room_for_being_able_to_have_one() {
 }
 
 #[test]
+fn imported_keys_with_the_same_prefix_share_its_room_alone() {
+    let index = build(
+        &[imported("a", 1, "hk_live_a"), imported("b", 2, "hk_live_a")]
+            .each_ref()
+            .map(String::as_str),
+    );
+    let prefix = size_of::<Box<str>>() + size_of::<Vec<Candidate>>() + "hk_live_a".len();
+    assert_eq!(
+        index.imported.resident_bytes(),
+        prefix + 2 * (size_of::<Candidate>() + 60)
+    );
+}
+
+#[test]
 fn keys_with_the_same_terms_share_them() {
     let record = |n: usize| {
         format!(
