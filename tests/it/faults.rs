@@ -16,7 +16,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -374,28 +374,100 @@ fn a_bad_record_is_denied_and_named_and_the_others_work() {
     );
 }
 
+/// So many keys are in each version of the document.
+const KEYS: usize = 20;
+/// As many as a batch may hold, so that an answer takes as long as it can.
+const BATCH: usize = 100;
+
+fn key_of(number: usize) -> String {
+    format!("key_{}", number % KEYS)
+}
+
+/// A document whose keys all say which version it is.
+fn version(generation: u64) -> String {
+    let records = (0..KEYS).map(|number| {
+        let mut record = record_with(&key_of(number), "name", generation.to_string());
+        record["metadata"] = json!({ "version": generation });
+        record
+    });
+    json!({ "generation": generation, "keys": records.collect::<Vec<_>>() }).to_string()
+}
+
 #[test]
 fn no_answer_mixes_two_documents() {
-    let mixed = |version: &str| {
-        let mut record = record_with("key_old", "name", version);
-        record["metadata"] = json!({ "version": version });
-        record
+    const FIRST: u64 = 5;
+    const LAST: u64 = 60;
+    let settings = Settings::file_store().with("WORKERS", "4");
+    settings.write_document(&version(FIRST));
+    let service = settings.start_ready();
+    let address = service.address();
+    let clients: Vec<_> = (0..3)
+        .map(|_| {
+            let seen = Arc::new(AtomicU64::new(0));
+            let told = Arc::clone(&seen);
+            (
+                seen,
+                thread::spawn(move || sees_only_whole_versions(address, LAST, &told)),
+            )
+        })
+        .collect();
+    let all_have_seen = |generation: u64| {
+        eventually("every client has seen the newest version", || {
+            let lost = clients.iter().any(|(_, client)| client.is_finished());
+            let seen = |(seen, _): &(Arc<AtomicU64>, _)| seen.load(Ordering::Relaxed) >= generation;
+            lost || clients.iter().all(seen)
+        });
     };
-    let scene = Scene::plain();
-    let of = |generation: u64, version: &str| json!({ "generation": generation, "keys": [mixed(version)] }).to_string();
-    scene.object.put(of(5, "5"));
-    assert_eq!(scene.service.refresh().0, 200);
-    let asking = Asking::start(scene.service.address(), |answer| {
-        answer["name"] == answer["metadata"]["version"]
-    });
-    for generation in 6..20 {
-        scene.object.put(of(generation, &generation.to_string()));
-        assert_eq!(scene.service.refresh().0, 200);
-        scene.object.put("<html>");
-        assert_eq!(scene.service.refresh().0, 502);
+    for generation in FIRST + 1..=LAST {
+        // Now and then they are faster than anybody asks.
+        if generation % 4 == 0 {
+            all_have_seen(generation - 1);
+        }
+        settings.write_document(&version(generation));
+        assert_eq!(service.refresh().0, 200);
+        settings.write_document("<html>");
+        assert_eq!(service.refresh().0, 502);
     }
-    asking.stop();
-    assert_eq!(scene.service.verify(&secret_of("key_old")).1["name"], "19");
+    for (_, client) in clients {
+        client.join().expect("every answer was of one version, and none older");
+    }
+}
+
+/// Asks by two connections, a batch and a single verify in turn, until the last version is seen.
+fn sees_only_whole_versions(address: SocketAddr, last: u64, seen: &AtomicU64) {
+    let batch: Vec<_> = (0..BATCH)
+        .map(|number| json!({ "api_key": secret_of(&key_of(number)) }))
+        .collect();
+    let (batch, single) = (json!(batch).to_string(), batch[KEYS - 1].to_string());
+    let mut connections = [Connection::open(address), Connection::open(address)];
+    let mut before = 0;
+    while before < last {
+        for connection in &mut connections {
+            for (path, body, answers) in [("/verify/batch", &batch, BATCH), ("/verify", &single, 1)] {
+                let answer = connection.post(path, body.as_bytes()).expect("an answer");
+                assert_eq!(answer.status, 200, "{}", answer.text());
+                let versions = versions_in(&answer.json());
+                assert_eq!(versions.len(), answers, "{}", answer.text());
+                let now = versions[0];
+                assert!(versions.iter().all(|version| *version == now), "{versions:?}");
+                assert!(now >= before, "{now} after {before}");
+                before = now;
+            }
+        }
+        seen.store(before, Ordering::Relaxed);
+    }
+}
+
+/// The version that each good answer is of; name and metadata must agree.
+fn versions_in(answer: &Value) -> Vec<u64> {
+    let one = std::slice::from_ref(answer);
+    let results = answer["results"].as_array().map_or(one, Vec::as_slice);
+    let version = |result: &Value| {
+        let version = result["metadata"]["version"].as_u64().expect("a version");
+        assert_eq!(result["name"], version.to_string());
+        version
+    };
+    results.iter().map(version).collect()
 }
 
 /// Verifies `key_old` over and over until it is stopped; every single answer must be 200 and fit.
