@@ -3,13 +3,14 @@
 use crate::support::{
     asking::Asking,
     documents::{document, good_answer, refusal, secret_of},
+    fault_proxy::Fault,
     flood::{Statuses, flood, verify_request},
     http_client::Connection,
     ports::free_port,
     service::{Service, Settings, eventually},
     stored_object::StoredObject,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use std::{fs, path::PathBuf, process::Command, thread, time::Duration};
 
 const FILES: &str = "--nofile=300:300";
@@ -239,21 +240,35 @@ fn remount(service: &Service, mode: &str) {
 fn killed_at_any_moment_it_starts_again_with_a_whole_document_and_takes_the_newest() {
     let object = StoredObject::new();
     object.put(document(1, &["key_1"]));
-    let settings = object.settings().with("POLL_INTERVAL", "10ms");
+    let proxy = object.proxy();
+    let settings = object.settings_through(&proxy).with("POLL_INTERVAL", "10ms");
     let snapshot = settings.home().join("snapshot.json");
     let settings = settings.with("SNAPSHOT_PATH", snapshot.to_str().expect("temporary paths are UTF-8"));
     let generation_of = |service: &Service| service.ready().1["generation"].as_u64().expect("a generation");
-    let mut newest = 1;
+    // What is in force may be newer by what was not saved yet when it was killed.
+    let saved = || {
+        let text = fs::read_to_string(&snapshot).expect("a snapshot");
+        let document: Value = serde_json::from_str(&text).expect("a snapshot is whole at any moment");
+        document["generation"].as_u64().expect("a generation")
+    };
+    let (mut newest, mut left) = (1, 0);
     for round in 0..8_u64 {
+        // After a kill there is nothing to start from but what it left.
+        if left > 0 {
+            proxy.set(Fault::Refuse);
+        }
         let service = settings.start_ready();
+        let mut before = generation_of(&service);
+        assert!(before >= left, "round {round}: {before} in force, {left} left");
         assert_eq!(service.verify(&secret_of("key_1")), good_answer("key_1"));
-        let mut before = 0;
+        proxy.heal();
         eventually("the newest is in force", || {
             let now = generation_of(&service);
             assert!(now >= before, "round {round}: {now} after {before}");
             before = now;
             now == newest
         });
+        eventually("there is a snapshot", || snapshot.exists());
         for _ in 0..5 {
             newest += 1;
             object.put(document(newest, &["key_1"]));
@@ -262,12 +277,13 @@ fn killed_at_any_moment_it_starts_again_with_a_whole_document_and_takes_the_newe
         thread::sleep(Duration::from_millis(3 * round));
         service.signal("KILL");
         drop(service);
+        let now_left = saved();
+        assert!(now_left >= left, "round {round}: {now_left} left after {left}");
+        left = now_left;
     }
     let last = settings.start();
     eventually("the newest is in force", || last.ready().1["generation"] == newest);
-    eventually("its snapshot is there", || {
-        fs::read_to_string(&snapshot).is_ok_and(|saved| saved.contains(&format!("\"generation\":{newest}")))
-    });
+    eventually("its snapshot is there", || saved() == newest);
     last.signal("KILL");
     drop(last);
     object.delete();
