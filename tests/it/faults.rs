@@ -590,3 +590,60 @@ fn verifies_go_on_while_the_bucket_is_gone() {
     let fault = Fault::Status(404, "NoSuchBucket");
     verifies_go_on_while_the_store_fails(fault, "bucket_missing", "the bucket does not exist");
 }
+
+/// What is new is kept back by a store, or by something in between, that answers about an older object.
+fn news_comes_late_and_nothing_older_comes_back(fault: Fault) {
+    let object = StoredObject::new();
+    object.put(document(5, &["key_old", "key_gone"]));
+    let proxy = object.proxy();
+    proxy.set(fault);
+    let settings = object.settings_through(&proxy).with("POLL_INTERVAL", "20ms");
+    let service = settings.start_ready();
+    let asking = Asking::start(service.address(), |answer| *answer == good_answer("key_old").1);
+    // Polls follow one another, so the one that was on its way is over when another two have arrived.
+    let polled = || {
+        let until = proxy.count("GET") + 3;
+        eventually("it polls", || proxy.count("GET") >= until);
+    };
+    let in_force = |generation: u64, good: &str, bad: &str| {
+        let (status, ready) = service.ready();
+        assert_eq!((status, &ready["generation"]), (200, &json!(generation)), "{fault:?}");
+        assert_eq!(service.verify(&secret_of(good)), good_answer(good), "{fault:?}");
+        assert_eq!(service.verify(&secret_of(bad)), refusal("invalid"), "{fault:?}");
+    };
+    for generation in [6, 7] {
+        object.put(document(generation, &["key_old", "key_new"]));
+        polled();
+        assert_eq!(service.refresh().0, 200);
+        in_force(5, "key_gone", "key_new");
+    }
+    proxy.heal();
+    eventually("the newest object is taken", || service.ready().1["generation"] == 7);
+    in_force(7, "key_new", "key_gone");
+
+    // What was in force first is there again, while the store answers so and afterwards.
+    proxy.set(fault);
+    polled();
+    object.put(document(5, &["key_old", "key_gone"]));
+    polled();
+    in_force(7, "key_new", "key_gone");
+    proxy.heal();
+    eventually("the older object is refused", || {
+        service.ready().1["last_error"] == "older_generation"
+    });
+    in_force(7, "key_new", "key_gone");
+    object.put(document(8, &["key_old", "key_new"]));
+    eventually("the newest object is taken", || service.ready().1["generation"] == 8);
+    in_force(8, "key_new", "key_gone");
+    asking.stop();
+}
+
+#[test]
+fn a_store_that_says_unchanged_of_what_has_changed_only_delays_it() {
+    news_comes_late_and_nothing_older_comes_back(Fault::NotModified);
+}
+
+#[test]
+fn a_store_that_gives_what_is_new_an_older_etag_only_delays_it() {
+    news_comes_late_and_nothing_older_comes_back(Fault::Tag("\"an-older-one\""));
+}

@@ -2,7 +2,7 @@
 
 mod message;
 
-use message::{HTML_ANSWER, Request, body_start, error_answer, without};
+use message::{HTML_ANSWER, NOT_MODIFIED, Request, body_start, error_answer, tagged, without};
 use std::{
     collections::BTreeMap,
     io,
@@ -40,6 +40,10 @@ pub enum Fault {
     LoseAnswer,
     /// The answer of the store arrives without this header.
     DropHeader(&'static str),
+    /// The answer of the store has this `ETag` instead of its own.
+    Tag(&'static str),
+    /// Whoever asks for what has changed is told that nothing has.
+    NotModified,
     /// The store does not see write conditions.
     IgnoreConditions,
 }
@@ -195,12 +199,16 @@ impl Link {
             Some(Fault::Html) => client.write_all(HTML_ANSWER.as_bytes()).await,
             Some(Fault::LoseAnswer) => self.ask(&request).await.map(drop),
             Some(Fault::DropHeader(name)) => client.write_all(&without(name, &self.ask(&request).await?)).await,
+            Some(Fault::Tag(tag)) => client.write_all(&tagged(tag, &self.ask(&request).await?)).await,
+            Some(Fault::NotModified) if request.header("if-none-match").is_some() => {
+                client.write_all(NOT_MODIFIED.as_bytes()).await
+            }
             Some(Fault::IgnoreConditions) => {
                 client
                     .write_all(&self.ask(&request.without(&["if-match", "if-none-match"])).await?)
                     .await
             }
-            None => client.write_all(&self.ask(&request).await?).await,
+            Some(Fault::NotModified) | None => client.write_all(&self.ask(&request).await?).await,
         }
     }
 

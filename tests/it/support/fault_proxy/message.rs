@@ -46,7 +46,7 @@ impl Request {
         self.lines[0].split(' ').next().unwrap_or_default()
     }
 
-    fn header(&self, name: &str) -> Option<&str> {
+    pub fn header(&self, name: &str) -> Option<&str> {
         let mut headers = self.lines.iter().skip(1).filter_map(|line| line.split_once(':'));
         headers
             .find(|(found, _)| found.eq_ignore_ascii_case(name))
@@ -89,6 +89,16 @@ pub fn without(header: &str, answer: &[u8]) -> Vec<u8> {
     let kept: String = head.split_inclusive("\r\n").filter(|line| !is_named(line)).collect();
     [kept.as_bytes(), body].concat()
 }
+
+/// The same answer with another `ETag`.
+pub fn tagged(tag: &str, answer: &[u8]) -> Vec<u8> {
+    let mut answer = without("etag", answer);
+    let head_end = body_start(&answer) - 2;
+    answer.splice(head_end..head_end, format!("ETag: {tag}\r\n").into_bytes());
+    answer
+}
+
+pub const NOT_MODIFIED: &str = "HTTP/1.1 304 Not Modified\r\nConnection: close\r\n\r\n";
 
 pub const HTML_ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 27\r\nConnection: close\r\n\r\n\
                            <html>Please sign in</html>";
