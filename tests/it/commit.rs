@@ -308,6 +308,11 @@ async fn a_store_that_takes_no_writes_changes_nothing() {
     for (fault, expected, most_writes) in [
         (Fault::Status(403, "AccessDenied"), refused, 1),
         (Fault::Status(500, "InternalError"), failed, 3),
+        (
+            Fault::Status(409, "ConditionalRequestConflict"),
+            CommitError::Contended,
+            3,
+        ),
         (Fault::Status(412, "PreconditionFailed"), CommitError::Contended, 3),
         (Fault::Hangup, CommitError::Unknown, 3),
     ] {
