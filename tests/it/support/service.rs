@@ -165,7 +165,11 @@ impl Service {
     }
 
     pub fn events(&self, event: &str) -> Vec<Value> {
-        self.log().into_iter().filter(|line| line["event"] == event).collect()
+        let quoted = format!("\"{event}\"");
+        // To read every line as JSON takes long where there are thousands.
+        let named = self.log_lines().into_iter().filter(|line| line.contains(&quoted));
+        let parsed = named.map(|line| parse_line(&line));
+        parsed.filter(|line| line["event"] == event).collect()
     }
 
     /// The first line of that event which satisfies the predicate, waiting for it if need be.
