@@ -33,6 +33,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use pico_args::Arguments;
 
+pub use self::serve::DRAIN;
 use self::{args::Args, failure::Failure};
 use crate::version;
 

@@ -30,7 +30,7 @@ use crate::{
 };
 
 /// How long requests in flight may take to end after a signal to stop.
-const DRAIN: Duration = Duration::from_secs(10);
+pub const DRAIN: Duration = Duration::from_secs(10);
 
 /// How long the last log lines may take to be written.
 const LAST_LINES: Duration = Duration::from_secs(1);

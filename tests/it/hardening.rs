@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use heare_auth::http::deadlines::Deadlines;
+use heare_auth::{http::deadlines::Deadlines, server::Options};
 
 use crate::support::{
     PATIENCE,
@@ -35,6 +35,12 @@ fn with(deadlines: Deadlines) -> TestServer {
         deadlines,
         ..Setup::default()
     })
+}
+
+#[test]
+fn what_serves_gives_a_head_10_s_a_body_30_s_and_an_idle_connection_75_s() {
+    let Deadlines { head, body, idle, .. } = Options::default().deadlines;
+    assert_eq!([head, body, idle].map(|time| time.as_secs_f64()), [10.0, 30.0, 75.0]);
 }
 
 fn answers_in(bytes: &str) -> usize {

@@ -5,13 +5,14 @@ use crate::support::{
     http_client::{self, Connection},
     service::{LogReader, Service, Settings, eventually},
 };
-use heare_auth::config::SETTINGS;
+use heare_auth::{cli::DRAIN, config::SETTINGS};
 use serde_json::json;
 use std::{
     ffi::OsStr,
     net::{TcpListener, TcpStream},
     os::unix::ffi::OsStrExt,
     process::Output,
+    time::Duration,
 };
 
 /// Part of every wrong value, so that it can be searched for.
@@ -76,6 +77,11 @@ fn assert_drains_on(signal: &str) {
     assert_eq!(answer.json()["name"], "in flight");
     assert_eq!(service.wait_for_exit().code(), Some(0));
     service.wait_for_event("shutdown", |line| line["finished"] == true);
+}
+
+#[test]
+fn what_is_in_flight_may_take_10_s_to_finish() {
+    assert_eq!(DRAIN, Duration::from_secs(10));
 }
 
 #[test]
