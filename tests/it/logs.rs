@@ -1,6 +1,7 @@
 //! The log as whoever operates the service reads it: by the bunyan tool, by jq, or not at all.
 
 use crate::support::{
+    bridge::{Answer, HttpReceiver},
     bunyan,
     flood::{Statuses, flood, post_request, verify_request},
     service::{LogReader, Service, Settings},
@@ -253,13 +254,14 @@ fn no_secret_is_anywhere_in_the_output_whatever_is_done_with_it() {
     const STORAGE_SECRET: &str = "storage-m4rk3r";
     const BRIDGE_SECRET: &str = "bridge-m4rk3r";
     const PRESENTED: &str = "sec_m4rk3r_presented";
+    let bridge = HttpReceiver::start(Answer::Status(500));
     let settings = Settings::file_store()
         .with("LOG_LEVEL", "trace")
         .with("POLL_INTERVAL", "50ms")
         .with("STORAGE_SECRET", STORAGE_SECRET)
         .with("PROTOCOL", "http")
         .with("DEST_HOST", "127.0.0.1")
-        .with("DEST_PORT", "9")
+        .with("DEST_PORT", bridge.address.port().to_string())
         .with("SECRET", BRIDGE_SECRET);
     settings.write_document(
         r#"{"keys":[
@@ -288,11 +290,17 @@ fn no_secret_is_anywhere_in_the_output_whatever_is_done_with_it() {
     service.wait_for_event("load_failed", |line| line["error"] == "wrong_secret");
     assert_eq!(service.refresh().0, 502);
     service.wait_for_event("bridge_failed", |_| true);
+    bridge.answer(Answer::Status(200));
+    service.wait_for_event("bridge_recovered", |_| true);
 
-    let errors = service.errors();
+    let metrics = service.get("/metrics");
+    assert_eq!(metrics.status, 200);
+    let (page, errors) = (metrics.text(), service.errors());
     let mut told = stopped(service).join("\n");
     assert!(told.contains(r#""event":"bad_record""#), "{told}");
-    told.push_str(&errors);
+    for more in [page, errors, sent_until_the_end(&bridge)] {
+        told.push_str(&more);
+    }
     let credentials = "YnJpZGdlLW00cmszcjo="; // The bridge's secret as Basic authentication carries it.
     for secret in [
         "m4rk3r",
@@ -304,6 +312,17 @@ fn no_secret_is_anywhere_in_the_output_whatever_is_done_with_it() {
     ] {
         assert!(!told.contains(secret), "{secret}: {told}");
     }
+}
+
+/// Everything that the bridge was sent, but for what it is to know the sender by.
+fn sent_until_the_end(bridge: &HttpReceiver) -> String {
+    let mut sent = String::new();
+    while !sent.contains(r#""heare-auth.shutdown":1"#) {
+        let post = bridge.next();
+        sent.extend([post.path, post.body.to_string()]);
+    }
+    assert!(sent.contains("heare-auth.verify.failed"), "{sent}");
+    sent
 }
 
 /// All the ways in which a client can get a verify wrong.
