@@ -341,17 +341,15 @@ fn every_promise_of_the_service_has_rows() {
     assert_eq!(rows_of(18), 0, "the rules above the table name every promise");
 }
 
-/// `room::file::name` is `fn name` in that file below `tests/it` or `src`.
+/// `room::file::name` is `fn name` in that file below `tests/it` or `src`, `proof::file::name` in that below `tests/proof`.
 fn is_test(path: &str) -> bool {
     let (module, name) = path.rsplit_once("::").expect("a path has a module");
     let module = module.replace("::", "/");
-    let places = [
-        "tests/it/{}.rs",
-        "tests/proof/{}.rs",
-        "src/{}.rs",
-        "src/{}/tests.rs",
-        "src/{}/mod.rs",
-    ];
+    let places: &[&str] = if module.starts_with("proof/") {
+        &["tests/{}.rs"]
+    } else {
+        &["tests/it/{}.rs", "src/{}.rs", "src/{}/tests.rs", "src/{}/mod.rs"]
+    };
     places.iter().any(|place| {
         let source = std::fs::read_to_string(root().join(place.replace("{}", &module))).unwrap_or_default();
         source.contains(&format!("fn {name}("))
