@@ -396,7 +396,7 @@ fn version(generation: u64) -> String {
 #[test]
 fn no_answer_mixes_two_documents() {
     const FIRST: u64 = 5;
-    const LAST: u64 = 60;
+    const LAST: u64 = 35;
     let settings = Settings::file_store().with("WORKERS", "4");
     settings.write_document(&version(FIRST));
     let service = settings.start_ready();
