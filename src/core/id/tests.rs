@@ -76,6 +76,30 @@ fn only_what_has_the_form_of_a_new_key_id_is_one() {
     }
 }
 
+/// What the random bytes decide: with others, each such character is another.
+#[test]
+fn a_secret_holds_as_many_random_bits_as_is_said_of_it() {
+    type Make = fn(&mut dyn FnMut(&mut [u8])) -> Secret;
+    let made: [(Make, usize, f64); 3] = [
+        (|fill| new_secret(at("2025-10-28T16:45:18Z"), fill), 45, 260.0),
+        (
+            |fill| new_environment_secret(Environment::Production, &Prefixes::default(), fill).secret,
+            34,
+            200.0,
+        ),
+        (new_refresh_token, 54, 320.0),
+    ];
+    for (make, characters, bits) in made {
+        let [zeros, ones] = [0, 1].map(|byte| make(&mut |buffer: &mut [u8]| buffer.fill(byte)));
+        let before_checksum = zeros.expose().len() - CHECKSUM_CHARS;
+        let pairs = zeros.expose().chars().zip(ones.expose().chars());
+        let random = pairs.take(before_checksum).filter(|(zero, one)| zero != one).count();
+        assert_eq!(random, characters);
+        let different = 62_f64.powi(i32::try_from(random).unwrap());
+        assert!(different > bits.exp2());
+    }
+}
+
 #[test]
 fn a_new_secret_has_64_characters_and_a_checksum_that_holds() {
     let secret = new_secret(at("2025-10-28T16:45:18Z"), &mut bytes_from(2));
