@@ -142,7 +142,7 @@ impl World {
         passed.iter().map(|use_| within(use_.at_ms)).max().unwrap_or(0)
     }
 
-    fn judge(&self, seed: u64, instances: usize) -> usize {
+    fn judge(&self, seed: u64, instances: usize) -> u64 {
         let passed = self.passed.lock().expect("no panic while it was held");
         for limit in &self.limits {
             let quota = u64::from(limit.quota());
@@ -151,20 +151,20 @@ impl World {
                 let most = Self::most(&own, limit.length_ms());
                 assert!(
                     self.calm || most <= quota,
-                    "seed {seed}: instance {number} let {most} of {limit:?} pass"
+                    "SIMULATE={seed} breaks a promise: instance {number} let {most} of {limit:?} pass"
                 );
             }
             let most = Self::most(&passed, limit.length_ms());
             assert!(
                 !self.calm || most <= quota,
-                "seed {seed}: together {most} of {limit:?} passed"
+                "SIMULATE={seed} breaks a promise: together {most} of {limit:?} passed"
             );
         }
-        passed.len()
+        passed.len() as u64
     }
 }
 
-async fn schedule(seed: u64) -> usize {
+async fn schedule(seed: u64) -> u64 {
     let mut chance = Chance::new(seed, 1_000);
     let world = Arc::new(World::new(&mut chance));
     let instances = 1 + chance.below(4) as usize;
@@ -186,6 +186,6 @@ async fn schedule(seed: u64) -> usize {
 }
 
 /// The number of uses that passed.
-pub fn run(seed: u64) -> usize {
+pub fn run(seed: u64) -> u64 {
     on_its_own_clock(schedule(seed))
 }
