@@ -2,19 +2,32 @@
 //! the next generation, made by a write that has not landed yet, and differ in one key of its writer and in nothing else.
 
 use super::bucket::{Ruin, Said};
-use heare_auth::envelope::Envelope;
+use heare_auth::{core::secret::Digest, envelope::Envelope};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
 /// The keys of a document, each as it is recorded.
 pub type Keys = BTreeMap<String, Value>;
 
-pub struct Stored {
+/// What is written of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Written {
+    pub digest: Digest,
+    pub active: bool,
+    pub name: String,
+    pub per_hour: Option<u32>,
+}
+
+/// The keys of a document by their ids, each as it is written.
+pub type AllWritten = BTreeMap<String, Written>;
+
+struct Stored {
     etag: String,
     bytes: Vec<u8>,
-    pub generation: u64,
-    pub keys: Keys,
+    generation: u64,
+    keys: Keys,
+    written: AllWritten,
 }
 
 pub struct History {
@@ -22,6 +35,8 @@ pub struct History {
     /// The oldest first; the last one is the object.
     versions: Vec<Stored>,
     write_ids: BTreeSet<String>,
+    /// By their digests all secrets that any version had.
+    secrets: HashSet<Digest>,
     /// Everything that happened, in order; the same for the same seed.
     pub told: Vec<String>,
     pub broken: Vec<String>,
@@ -35,6 +50,7 @@ impl History {
             envelope,
             versions: Vec::new(),
             write_ids: BTreeSet::new(),
+            secrets: HashSet::new(),
             told: Vec::new(),
             broken: Vec::new(),
             repeated: Vec::new(),
@@ -52,10 +68,18 @@ impl History {
             .unwrap_or_default()
     }
 
-    /// The keys of a generation that has been.
-    pub fn keys_of(&self, generation: u64) -> Option<&Keys> {
+    /// The keys of a generation that has been; before the first there were none.
+    pub fn written_in(&self, generation: u64) -> Option<&AllWritten> {
+        static NONE: AllWritten = AllWritten::new();
+        if generation == 0 {
+            return Some(&NONE);
+        }
         let stored = self.versions.iter().find(|stored| stored.generation == generation);
-        stored.map(|stored| &stored.keys)
+        stored.map(|stored| &stored.written)
+    }
+
+    pub fn secrets(&self) -> &HashSet<Digest> {
+        &self.secrets
     }
 
     pub fn hold(&mut self, promise: &str, holds: bool, what: impl FnOnce() -> String) {
@@ -128,13 +152,33 @@ impl History {
         self.hold("P6 no change twice", fresh, || {
             format!("{writer} in generation {generation}")
         });
+        let written = keys.iter().map(|(id, record)| {
+            let written = Written::of(record).expect("a record of ours");
+            (id.clone(), written)
+        });
+        let written: AllWritten = written.collect();
+        self.secrets.extend(written.values().map(|key| key.digest));
         self.versions.push(Stored {
             etag: etag(bytes),
             bytes: bytes.to_owned(),
             generation,
             keys,
+            written,
         });
         generation
+    }
+}
+
+impl Written {
+    pub fn of(record: &Value) -> Option<Self> {
+        Some(Self {
+            digest: record["secret_hash"].as_str()?.parse().ok()?,
+            active: record["is_active"] != false && record["revoked_at"].is_null(),
+            name: record["name"].as_str()?.to_owned(),
+            per_hour: record["rate_limit_per_hour"]
+                .as_u64()
+                .and_then(|rate| u32::try_from(rate).ok()),
+        })
     }
 }
 

@@ -3,18 +3,20 @@
 use super::{
     actor::{Chance, acting},
     bucket::{Bucket, LANES, Way},
+    history::Written,
     schedule::CHANCE,
 };
 use heare_auth::{
-    core::secret::Digest,
+    core::index::Index,
     envelope::Envelope,
     loader::{LoaderOptions, Reader, Refresher, loader},
     snapshot::SnapshotFile,
     telemetry::{Telemetry, log::LogQueue},
 };
 use std::{
-    io,
-    path::PathBuf,
+    collections::BTreeMap,
+    fs, io, mem,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex, OnceLock},
     time::Duration,
 };
@@ -47,8 +49,24 @@ struct Life {
     refresher: Refresher,
     reader: Reader,
     task: AbortHandle,
-    /// The newest generation that anybody saw in force here, also before a restart where a snapshot remembers it.
+    /// The newest generation that anybody saw in force here, or that the snapshot had when this life began.
     seen: u64,
+    saved: Saved,
+}
+
+/// What the snapshot's file holds, and what it held before it was last replaced in this life: that is what a kill leaves
+/// which comes before the document is saved.
+#[derive(Default)]
+struct Saved {
+    now: Snapshot,
+    before: Snapshot,
+}
+
+#[derive(Clone, Default)]
+struct Snapshot {
+    generation: u64,
+    /// `None` where there is no file.
+    file: Option<Vec<u8>>,
 }
 
 impl Instance {
@@ -60,7 +78,8 @@ impl Instance {
         poll_interval: Duration,
         chance: Chance,
     ) -> Self {
-        let life = begin(&way, envelope, snapshot.as_ref(), poll_interval, chance, 0, 0);
+        let left = Snapshot::default();
+        let life = begin(&way, envelope, snapshot.as_ref(), poll_interval, chance, 0, left);
         Self(Arc::new(Shared {
             way,
             bucket: Arc::clone(bucket),
@@ -75,21 +94,80 @@ impl Instance {
     pub async fn live(self, mut chance: Chance) {
         let shared = &self.0;
         for number in 1..=u64::from(chance.below(3)) {
-            // In a millisecond in which nobody else does anything.
             let pause = u64::from(chance.below(40_000));
-            let at = (shared.bucket.now_ms() + pause) / LANES * LANES + LANES - 1;
-            if at >= LAST_KILL {
+            if !self.quiet_moment(pause).await {
                 return;
             }
-            sleep(Duration::from_millis(at - shared.bucket.now_ms())).await;
-            let own = Chance::new(u64::from(chance.below(u32::MAX)), number);
-            self.look();
-            let mut life = shared.life.lock().expect("no panic while it was held");
-            life.task.abort();
-            let seen = if shared.snapshot.is_some() { life.seen } else { 0 };
-            shared.bucket.tell(format!("{} is killed", shared.way.name()));
-            let (way, snapshot) = (&shared.way, shared.snapshot.as_ref());
-            *life = begin(way, &shared.envelope, snapshot, shared.poll_interval, own, number, seen);
+            let drawn = u64::from(chance.below(u32::MAX));
+            let saved_too_late = Chance::new(drawn, LANES + number).below(2) == 0;
+            let left = self.be_killed(Chance::new(drawn, number), number, saved_too_late);
+            // Before anything can arrive from the store.
+            sleep(Duration::from_millis(1)).await;
+            let (now, name) = (self.look(), shared.way.name());
+            let loaded = self.is_loaded() == left.is_some();
+            let as_left = loaded && now == left.unwrap_or_default();
+            shared.bucket.look(|history| {
+                history.hold("P2 a snapshot is in force at once", as_left, || {
+                    format!("{name} has {now} in force, and its snapshot was left as {left:?}")
+                });
+            });
+        }
+    }
+
+    /// Waits at least so long, until a millisecond in which nobody else does anything; false when that is too late for a kill.
+    async fn quiet_moment(&self, pause: u64) -> bool {
+        let now = self.0.bucket.now_ms();
+        let at = (now + pause) / LANES * LANES + LANES - 1;
+        if at >= LAST_KILL {
+            return false;
+        }
+        sleep(Duration::from_millis(at - now)).await;
+        true
+    }
+
+    /// A kill may come before the last save, which goes on beside the loader: then the next life knows what the snapshot was
+    /// before that, and nothing newer. The generation of the snapshot that is left, if one is.
+    fn be_killed(&self, chance: Chance, number: u64, saved_too_late: bool) -> Option<u64> {
+        let shared = &self.0;
+        self.look();
+        let mut life = shared.life.lock().expect("no panic while it was held");
+        life.task.abort();
+        let mut left = Snapshot::default();
+        if let Some(path) = &shared.snapshot {
+            life.note_saved(path);
+            left = if saved_too_late {
+                life.saved.before.put_back(path);
+                mem::take(&mut life.saved.before)
+            } else {
+                mem::take(&mut life.saved.now)
+            };
+        }
+        let generation = left.file.is_some().then_some(left.generation);
+        let name = shared.way.name();
+        shared
+            .bucket
+            .tell(format!("{name} is killed and leaves {generation:?} of {}", life.seen));
+        let (way, snapshot) = (&shared.way, shared.snapshot.as_ref());
+        *life = begin(
+            way,
+            &shared.envelope,
+            snapshot,
+            shared.poll_interval,
+            chance,
+            number,
+            left,
+        );
+        generation
+    }
+
+    /// Looks what is saved, in milliseconds in which nothing arrives: so that every save has come to its end, and none is
+    /// followed by another before it is looked at.
+    pub async fn be_checked_for_saves(self) {
+        let Some(path) = &self.0.snapshot else {
+            return;
+        };
+        while self.quiet_moment(1).await {
+            self.0.life.lock().expect("no panic while it was held").note_saved(path);
         }
     }
 
@@ -113,22 +191,26 @@ impl Instance {
             history.hold("P7 no rollback", generation >= seen, || {
                 format!("{name} has {generation} in force after {seen}")
             });
-            let empty = super::history::Keys::new();
-            let known = if generation == 0 {
-                Some(&empty)
-            } else {
-                history.keys_of(generation)
-            };
-            let whole = known.is_some_and(|keys| {
-                keys.len() == index.keys_count()
-                    && keys.values().all(|record| {
-                        let digest = record["secret_hash"]
-                            .as_str()
-                            .and_then(|text| text.parse::<Digest>().ok());
-                        digest.is_some_and(|digest| index.find(&digest).is_some())
-                    })
+            let known = history.written_in(generation);
+            let other: Vec<String> = known.map_or(vec!["all".to_owned()], |keys| {
+                let other = keys.iter().filter(|(id, key)| !is_in_force(index, id, key));
+                other.map(|(id, _)| id.clone()).collect()
             });
-            let shown = || format!("{name} has {} keys in generation {generation}", index.keys_count());
+            let shown = || format!("{name} has others than were written in generation {generation}: {other:?}");
+            history.hold("P3 key for key", other.is_empty(), shown);
+            // Secrets that were rotated or deleted, or are not made yet.
+            let besides = history.secrets().iter().filter(|secret| {
+                let of_key = |id| history.written_in(generation).and_then(|keys| keys.get(id));
+                let found = index.find(secret);
+                found.is_some_and(|entry| of_key(entry.id).is_none_or(|key| key.digest != **secret))
+            });
+            let besides = besides.count();
+            let known = history.written_in(generation).map_or(0, BTreeMap::len);
+            let whole = besides == 0 && index.keys_count() == known && index.bad_records_count() == 0;
+            let shown = || {
+                let count = index.keys_count();
+                format!("{name} has {count} keys of {known} in generation {generation}, and {besides} secrets besides")
+            };
             history.hold("P3 all or nothing", whole, shown);
         });
         life.seen = life.seen.max(generation);
@@ -192,6 +274,39 @@ impl Instance {
     }
 }
 
+impl Life {
+    fn note_saved(&mut self, path: &Path) {
+        // Nothing is in force yet in the millisecond in which a life begins, and of an empty store nothing is saved.
+        let Some(generation) = self.reader.current().and_then(|loaded| loaded.index.generation()) else {
+            return;
+        };
+        if generation != self.saved.now.generation {
+            let file = fs::read(path).ok();
+            self.saved.before = mem::replace(&mut self.saved.now, Snapshot { generation, file });
+        }
+    }
+}
+
+impl Snapshot {
+    fn put_back(&self, path: &Path) {
+        match &self.file {
+            Some(file) => fs::write(path, file).expect("a file that can be written"),
+            None => {
+                let _ = fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// As it is written, and with no more.
+fn is_in_force(index: &Index, id: &str, key: &Written) -> bool {
+    index.find(&key.digest).is_some_and(|entry| {
+        let per_hour = entry.policy.and_then(|policy| policy.rate_limit_per_hour());
+        let same = (entry.id, entry.name, per_hour) == (id, &key.name, key.per_hour);
+        same && entry.revoked != key.active && entry.expires_at.is_none() && entry.previous_until.is_none()
+    })
+}
+
 fn begin(
     way: &Way,
     envelope: &Envelope,
@@ -199,7 +314,7 @@ fn begin(
     poll_interval: Duration,
     chance: Chance,
     number: u64,
-    seen: u64,
+    left: Snapshot,
 ) -> Life {
     let snapshot = snapshot.map(|path| SnapshotFile {
         path: path.clone(),
@@ -228,7 +343,11 @@ fn begin(
         refresher,
         reader,
         task,
-        seen,
+        seen: left.generation,
+        saved: Saved {
+            now: left.clone(),
+            before: left,
+        },
     }
 }
 

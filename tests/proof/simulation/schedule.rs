@@ -106,6 +106,7 @@ impl Schedule {
         for (number, instance) in (0..).zip(&instances) {
             actors.spawn(instance.clone().live(self.chance(400 + number)));
             actors.spawn(instance.clone().be_looked_at(self.chance(500 + number)));
+            actors.spawn(instance.clone().be_checked_for_saves());
             askers.spawn(instance.clone().be_refreshed(self.chance(600 + number)));
         }
         actors.spawn(ruin(Arc::clone(&self.bucket), self.chance(700)));

@@ -3,14 +3,16 @@
 use super::{
     actor::Chance,
     bucket::{Bucket, Way},
+    history::Written,
     instance::Instance,
     schedule::CHANCE,
 };
 use heare_auth::{
     clock::Clock,
     core::{
-        change::{Change, NewKey, Rotation},
+        change::{Change, Edit, NewKey, Patch, Rotation},
         secret::Digest,
+        terms::RateLimit,
         time::Timestamp,
     },
     envelope::Envelope,
@@ -30,8 +32,8 @@ pub struct Writer {
     /// Asked to refresh after each change, as commands and routes do.
     instance: Instance,
     chance: Chance,
-    /// What is certain of each key: its digest and whether it is active, or that it is not there.
-    certain: BTreeMap<String, Option<(Digest, bool)>>,
+    /// What is certain of each key: how it is written, or that it is not there.
+    certain: BTreeMap<String, Option<Written>>,
     made: u32,
 }
 
@@ -104,58 +106,79 @@ impl Writer {
     }
 
     /// A change, and what is to be found of its key afterwards.
-    fn choose(&mut self) -> (String, Change, Option<(Digest, bool)>) {
-        let active: Vec<(&String, Digest)> = self
+    fn choose(&mut self) -> (String, Change, Option<Written>) {
+        let there: Vec<(&String, &Written)> = self
             .certain
             .iter()
-            .filter_map(|(id, state)| state.filter(|(_, active)| *active).map(|(digest, _)| (id, digest)))
+            .filter_map(|(id, written)| Some((id, written.as_ref()?)))
             .collect();
         let at = Timestamp::from_millis(0);
-        let kind = if active.is_empty() { 0 } else { self.chance.below(5) };
+        self.made += 1;
+        let kind = if there.is_empty() { 0 } else { self.chance.below(8) };
         if kind < 2 {
-            self.made += 1;
             let id = format!("key_{}_{}", self.name, self.made);
-            let digest = Digest::of(&id);
-            let key = NewKey::new(id.clone(), digest, id.clone(), at);
-            return (id, Change::Create(Box::new(key)), Some((digest, true)));
+            let written = Written {
+                digest: Digest::of(&id),
+                active: true,
+                name: id.clone(),
+                per_hour: None,
+            };
+            let key = NewKey::new(id.clone(), written.digest, id.clone(), at);
+            return (id, Change::Create(Box::new(key)), Some(written));
         }
-        let (id, digest) = self.chance.one_of(&active);
-        let id = id.clone();
-        match kind {
-            2 => (id.clone(), Change::Delete { id }, None),
-            3 => {
-                let change = Change::Revoke {
-                    id: id.clone(),
-                    reason: None,
-                    at,
-                };
-                (id, change, Some((digest, false)))
+        let (id, written) = self.chance.one_of(&there);
+        let (id, mut written) = (id.clone(), written.clone());
+        let change = match (kind, written.active) {
+            (2, _) => {
+                return (id.clone(), Change::Delete { id }, None);
             }
-            _ => {
-                self.made += 1;
-                let digest = Digest::of(&format!("{id} {}", self.made));
-                let rotation = Rotation {
+            (3, _) => {
+                written.name = format!("{id} {}", self.made);
+                let rate = RateLimit::new(1 + u64::from(self.made)).expect("a rate");
+                written.per_hour = Some(rate.get());
+                let patch = Patch {
+                    name: Some(written.name.clone()),
+                    rate_limit_per_hour: Edit::Set(rate),
+                    ..Patch::default()
+                };
+                Change::Update {
                     id: id.clone(),
-                    digest,
+                    patch: Box::new(patch),
+                    expected: None,
+                    at,
+                }
+            }
+            (4 | 5, true) => {
+                written.digest = Digest::of(&format!("{id} {}", self.made));
+                Change::Rotate(Rotation {
+                    id: id.clone(),
+                    digest: written.digest,
                     key_prefix: None,
                     overlap_until: None,
                     at,
-                };
-                (id, Change::Rotate(rotation), Some((digest, true)))
+                })
             }
-        }
+            (_, true) => {
+                written.active = false;
+                Change::Revoke {
+                    id: id.clone(),
+                    reason: None,
+                    at,
+                }
+            }
+            (_, false) => {
+                written.active = true;
+                Change::Reactivate { id: id.clone(), at }
+            }
+        };
+        (id, change, Some(written))
     }
 
     fn is_as_known(&self, id: &str, when: &str) {
-        let expected = self.certain.get(id).copied().flatten();
+        let expected = self.certain.get(id).and_then(Option::as_ref);
         self.bucket.look(|history| {
-            let keys = history.keys();
-            let found = keys.get(id).map(|record| {
-                let digest = record["secret_hash"].as_str().unwrap_or_default().to_owned();
-                (digest, record["is_active"].as_bool() != Some(false))
-            });
-            let expected = expected.map(|(digest, active)| (digest.to_string(), active));
-            let same = found == expected;
+            let found = history.keys().get(id).and_then(Written::of);
+            let same = found.as_ref() == expected;
             history.hold("P6 told the truth", same, || {
                 format!("{}: {id} is {found:?} and not {expected:?} {when}", self.name)
             });
