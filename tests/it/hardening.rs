@@ -40,7 +40,7 @@ fn with(deadlines: Deadlines) -> TestServer {
 #[test]
 fn what_serves_gives_a_head_10_s_a_body_30_s_and_an_idle_connection_75_s() {
     let Deadlines { head, body, idle, .. } = Options::default().deadlines;
-    assert_eq!([head, body, idle].map(|time| time.as_secs_f64()), [10.0, 30.0, 75.0]);
+    assert_eq!([head, body, idle], [10, 30, 75].map(Duration::from_secs));
 }
 
 fn answers_in(bytes: &str) -> usize {
