@@ -267,6 +267,17 @@ fn a_member_name_that_cannot_be_decoded_spoils_nothing() {
 }
 
 #[test]
+fn a_list_beside_the_keys_is_no_list_of_keys() {
+    let keys = format!(r#""keys":[{}]"#, key("key_1", "sec_1"));
+    let other = format!(r#""others":[{}]"#, key("key_2", "sec_2"));
+    for json in [format!("{{{keys},{other}}}"), format!("{{{other},{keys}}}")] {
+        let index = Index::build(json.as_bytes()).unwrap();
+        let holders = (holder(&index, "sec_1"), holder(&index, "sec_2"));
+        assert_eq!((index.keys_count(), holders), (1, (Some("key_1"), None)), "{json}");
+    }
+}
+
+#[test]
 fn every_holder_of_a_shared_id_is_denied() {
     let index = build(&[
         &key("key_1", "sec_1"),
