@@ -205,7 +205,8 @@ fn an_object_of_300_mb_changes_nothing_whatever_the_cap() {
     python::fill(&object, 300_000_000);
     for (service, sentence) in &services {
         let asking = Asking::start(service.address(), |answer| *answer == good_answer("key_old").1);
-        assert_eq!(service.refresh(), refresh_failure(sentence));
+        // A machine that has much else to do may not get it all within the time of one load.
+        eventually(sentence, || service.refresh() == refresh_failure(sentence));
         asking.stop();
         assert_eq!(service.ready().0, 200);
         assert!(

@@ -95,6 +95,16 @@ fn the_beginning_of_a_secret_is_taken_over_as_it_was_written_but_for_what_ends_i
 }
 
 #[test]
+fn a_secret_beside_its_own_digest_is_taken_over_as_the_digest() {
+    let digest = Digest::of("s1").to_string();
+    for stored in [digest.as_str(), &digest["sha256:".len()..]] {
+        let json = format!(r#"[{{"id":"a","secret":"s1","secret_hash":"{stored}","name":"A"}}]"#);
+        let expected = format!(r#"{{"id":"a","secret_hash":"{digest}","name":"A"}}"#);
+        assert_eq!(records(&json), [expected], "{stored}");
+    }
+}
+
+#[test]
 fn a_row_that_is_no_key_is_named_by_its_line_and_never_by_what_it_says() {
     let csv = format!(
         "id,name,secret,secret_hash,key_prefix,expires_at,is_active,rate_limit_per_hour,metadata,allowed_ips\n\
