@@ -40,7 +40,7 @@ use std::{
 };
 
 /// How long anything awaited may take before a test gives up on it: generous, as nothing is ever expected to need it.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A program that `scripts/setup` installs, by its path below `.tools`.
 pub fn tool(path: &str) -> PathBuf {
