@@ -9,3 +9,5 @@ pub mod clock;
 pub mod core;
 #[path = "../src/envelope.rs"]
 pub mod envelope;
+#[path = "../src/seal.rs"]
+pub mod seal;
