@@ -92,7 +92,8 @@ impl Writer {
             }
             Err(error) if leaves_open(&error) => {}
             // Where the store's "no" was said of a write that it had taken, only the next read could have told.
-            Err(CommitError::Store(_)) if self.repeated() > repeated => {}
+            Err(CommitError::Store(_) | CommitError::Document(_) | CommitError::Envelope(_))
+                if self.repeated() > repeated => {}
             Err(error) => {
                 self.certain.insert(id.clone(), before.flatten());
                 self.is_as_known(&id, &format!("when it was told {error:?}"));
