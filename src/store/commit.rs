@@ -236,6 +236,8 @@ impl Commit<'_> {
                 Err(error) => error,
             };
             match &self.lost {
+                // The store has said "no" to a write, which something on the way may have sent twice.
+                None if self.offered.is_some() => return Err(CommitError::Unknown),
                 None => return Err(error),
                 Some(lost) if lost.since.elapsed() > self.patience.settle_within => return Err(CommitError::Unknown),
                 Some(_) => self.pause(0).await,

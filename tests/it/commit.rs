@@ -336,10 +336,7 @@ async fn an_object_that_disappears_during_a_commit_is_not_made_anew() {
     scene.proxy.pass("GET", 1);
     scene.proxy.fail("GET", 1, Fault::Status(404, "NoSuchKey"));
     let outcome = scene.commit(&create("key_new")).await;
-    assert_eq!(
-        outcome.expect_err("absence is not emptiness"),
-        CommitError::Store(StoreError::Failed)
-    );
+    assert_eq!(outcome.expect_err("absence is not emptiness"), CommitError::Unknown);
     assert_eq!(scene.object().await, PYTHON_DOCUMENT.as_bytes());
 }
 

@@ -264,7 +264,6 @@ impl Way {
             }
             Fault::Twice => {
                 let _ = self.serve(request);
-                self.bucket.look(|history| history.repeated.push(self.name.clone()));
                 self.travel(1, 500).await;
                 Ok(self.serve(request))
             }

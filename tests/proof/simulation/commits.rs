@@ -142,6 +142,24 @@ fn a_refused_question_about_conditions_after_a_lost_answer_does_not_say_that_not
 }
 
 #[test]
+fn a_change_that_was_refused_and_cannot_be_looked_for_is_not_told_as_not_made() {
+    on_its_own_clock(async {
+        let scene = Scene::new().await;
+        scene.ask_for_conditions().await;
+        scene.way.next_writes([Fault::Twice]);
+        let change = rotate("key_w_1");
+        let (told, ()) = tokio::join!(scene.commit(&change), async {
+            while scene.bucket.look(|history| history.generation()) < 2 {
+                tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+            }
+            scene.bucket.ruin(Some(Ruin::Page));
+        });
+        assert_eq!(told.err(), Some(CommitError::Unknown));
+        scene.assert_nothing_is_broken();
+    });
+}
+
+#[test]
 fn a_page_instead_of_an_answer_does_not_prove_that_conditions_are_ignored() {
     on_its_own_clock(async {
         let scene = Scene::new().await;

@@ -40,8 +40,6 @@ pub struct History {
     /// Everything that happened, in order; the same for the same seed.
     pub told: Vec<String>,
     pub broken: Vec<String>,
-    /// Whose writes were delivered twice.
-    pub repeated: Vec<String>,
 }
 
 impl History {
@@ -53,7 +51,6 @@ impl History {
             secrets: HashSet::new(),
             told: Vec::new(),
             broken: Vec::new(),
-            repeated: Vec::new(),
         }
     }
 

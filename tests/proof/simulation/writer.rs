@@ -71,7 +71,6 @@ impl Writer {
             ..Patience::default()
         };
         let before = self.certain.remove(&id);
-        let repeated = self.repeated();
         let outcome = commit_with(&self.store, &self.envelope, &change, &Clock::default(), false, patience).await;
         let told = match &outcome {
             Ok(committed) => format!("made by {}", committed.generation),
@@ -91,19 +90,11 @@ impl Writer {
                 self.refresh(&committed).await;
             }
             Err(error) if leaves_open(&error) => {}
-            // Where the store's "no" was said of a write that it had taken, only the next read could have told.
-            Err(CommitError::Store(_) | CommitError::Document(_) | CommitError::Envelope(_))
-                if self.repeated() > repeated => {}
             Err(error) => {
                 self.certain.insert(id.clone(), before.flatten());
                 self.is_as_known(&id, &format!("when it was told {error:?}"));
             }
         }
-    }
-
-    fn repeated(&self) -> usize {
-        let mine = |name: &&String| **name == self.name;
-        self.bucket.look(|history| history.repeated.iter().filter(mine).count())
     }
 
     /// A change, and what is to be found of its key afterwards.
