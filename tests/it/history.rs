@@ -1,9 +1,6 @@
 //! `history` and `rollback` on a bucket that keeps versions.
 
-use std::{
-    io::{Read, Write},
-    process::Stdio,
-};
+use std::io::{Read, Write};
 
 use serde_json::{Value, json};
 
@@ -153,13 +150,7 @@ fn a_change_made_while_the_plan_is_read_is_not_undone() {
     create(&settings, "first");
     create(&settings, "second");
     let earlier = version(&settings, 1);
-    let mut command = settings.command(&["rollback", &earlier, "--no-refresh"]);
-    let mut child = command
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .expect("it starts");
+    let mut child = settings.spawn(&["rollback", &earlier, "--no-refresh"]);
     let mut question = [0; "Roll back to this version? [y/N]: ".len()];
     child
         .stderr

@@ -25,17 +25,7 @@ fn succeeded(output: Output) -> Output {
 
 /// Runs all commands at once, each a process of its own, to their ends.
 fn all_at_once(settings: &Settings, commands: &[Vec<String>]) -> Vec<Output> {
-    let children: Vec<_> = commands
-        .iter()
-        .map(|arguments| {
-            let mut command = settings.command(arguments);
-            command
-                .stdin(Stdio::null())
-                .stdout(Stdio::piped())
-                .stderr(Stdio::piped());
-            command.spawn().expect("the binary starts")
-        })
-        .collect();
+    let children: Vec<_> = commands.iter().map(|arguments| settings.spawn(arguments)).collect();
     children
         .into_iter()
         .map(|child| succeeded(child.wait_with_output().expect("it ends")))

@@ -3,6 +3,11 @@ use super::{export, *};
 const NOW: Timestamp = Timestamp::from_millis(1_705_746_600_000);
 const BCRYPT: &str = "$2b$04$abcdefghijklmnopqrstuuKIjJzj8WmRNMJYZmOxx4ylFJ2Zcuny6";
 
+/// One of a hundred that are all different.
+fn bcrypt(number: usize) -> String {
+    BCRYPT.replace("abcd", &format!("ab{number:02}"))
+}
+
 fn document(records: &[&str]) -> Document {
     Document::parse(format!("{{\"keys\":[{}]}}", records.join(",")).as_bytes()).unwrap()
 }
@@ -255,11 +260,10 @@ fn an_earlier_secret_is_nobody_elses() {
 
 #[test]
 fn a_prefix_that_too_many_imported_keys_would_share_is_a_conflict() {
-    let hash = |number: usize| BCRYPT.replace("abcd", &format!("ab{number:02}"));
     let record = |number: usize| {
         format!(
             r#"{{"id":"k{number}","secret_hash":"{}","key_prefix":"hk_live_abc","name":"K"}}"#,
-            hash(number)
+            bcrypt(number)
         )
     };
     let stored: Vec<String> = (0..3).map(record).collect();
@@ -275,8 +279,7 @@ fn prefixes_of_their_own_and_those_of_digests_crowd_nobody() {
     let imported = |number: usize, hash: &str, prefix: &str| {
         format!(r#"{{"id":"k{number}","secret_hash":"{hash}","key_prefix":"{prefix}","name":"K"}}"#)
     };
-    let hash = |number: usize| BCRYPT.replace("abcd", &format!("ab{number:02}"));
-    let apart = (0..9).map(|number| imported(number, &hash(number), &format!("hk_live_ab{number}")));
+    let apart = (0..9).map(|number| imported(number, &bcrypt(number), &format!("hk_live_ab{number}")));
     let digest = |number: usize| Digest::of(&number.to_string()).to_string();
     let digests = (10..19).map(|number| imported(number, &digest(number), "hk_live_abc"));
     let file = format!("[{}]", apart.chain(digests).collect::<Vec<_>>().join(","));

@@ -1,6 +1,6 @@
 //! `create` with an owner, an environment and terms; `rotate`.
 
-use std::process::Stdio;
+use std::process::Child;
 
 use heare_auth::core::{
     id::{Prefixes, SecretForm, recognise},
@@ -407,26 +407,18 @@ fn rotations_creations_and_updates_at_once_lose_nothing() {
     let settings = Settings::file_store();
     let key = create(&settings, "first");
     let id = id_of(&key).to_owned();
-    let start = |arguments: Vec<String>| {
-        let mut command = settings.command(&arguments);
-        command
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        command.spawn().unwrap()
-    };
-    let words = |text: &str| -> Vec<String> { text.split(' ').map(str::to_owned).collect() };
+    let start = |words: &str| settings.spawn(&words.split(' ').collect::<Vec<_>>());
     let rotations: Vec<_> = (0..6)
-        .map(|_| start(words(&format!("rotate {id} --overlap 1day --no-refresh --json"))))
+        .map(|_| start(&format!("rotate {id} --overlap 1day --no-refresh --json")))
         .collect();
     let creations: Vec<_> = (0..6)
-        .map(|number| start(words(&format!("create --name c{number} --no-refresh --json"))))
+        .map(|number| start(&format!("create --name c{number} --no-refresh --json")))
         .collect();
     let updates = [
-        start(words(&format!("update {id} --scope a --no-refresh --json"))),
-        start(words(&format!("update {id} --rate-limit 5 --no-refresh --json"))),
+        start(&format!("update {id} --scope a --no-refresh --json")),
+        start(&format!("update {id} --rate-limit 5 --no-refresh --json")),
     ];
-    let end = |child: std::process::Child| Said::from(child.wait_with_output().unwrap()).done().json();
+    let end = |child: Child| end(child).done().json();
     let rotated: Vec<Value> = rotations.into_iter().map(end).collect();
     let created: Vec<Value> = creations.into_iter().map(end).collect();
     let _: Vec<Value> = updates.into_iter().map(end).collect();
@@ -469,4 +461,8 @@ fn a_new_secret_that_cannot_be_written_is_a_failure() {
     assert_eq!(output.status.code(), Some(1));
     let sentence = "was rotated, but its secret could not be written to standard output\nRotate the key again.";
     assert!(stderr.contains(sentence) && !stderr.contains("sec_"), "{stderr}");
+}
+
+fn end(child: Child) -> Said {
+    child.wait_with_output().expect("it ends").into()
 }

@@ -29,6 +29,7 @@ pub mod seaweed;
 pub mod server_in_process;
 pub mod service;
 pub mod settings;
+pub mod signals;
 pub mod sqlite;
 pub mod stored_object;
 pub mod tls_client;

@@ -1,7 +1,7 @@
 //! A real PostgreSQL server on a free port, with everything that it writes in a temporary directory. All tests of the
 //! binary share one, each with a database of its own; tests that stop a server start one of their own.
 
-use super::{ports::free_port, service::eventually};
+use super::{ports::free_port, service::eventually, signals};
 use std::{
     net::{Ipv4Addr, TcpStream},
     path::{Path, PathBuf},
@@ -108,11 +108,7 @@ impl Postgres {
             return;
         };
         // The postmaster kills its children on this signal, which it would not if it were killed itself.
-        let asked = Command::new("sh")
-            .arg("-c")
-            .arg(format!("kill -s QUIT {}", process.id()))
-            .status();
-        assert!(asked.expect("sh runs").success(), "the signal could not be sent");
+        signals::send("QUIT", process.id());
         process.wait().expect("a child can be waited for");
     }
 
@@ -128,9 +124,7 @@ impl Postgres {
     /// The server and the processes that it has made for connections.
     fn signal_all(&self, name: &str) {
         let pid = lock(&self.process).as_ref().expect("it runs").id();
-        let script = format!("kill -s {name} {pid} $(cat /proc/{pid}/task/*/children)");
-        let sent = Command::new("sh").args(["-c", &script]).status();
-        assert!(sent.expect("sh runs").success(), "the signal could not be sent");
+        signals::send(name, format!("{pid} $(cat /proc/{pid}/task/*/children)"));
     }
 
     pub fn start_again(&self) {

@@ -1,6 +1,6 @@
 //! A real Redis on a free port, which can be killed, stopped, resumed and started again at the same place.
 
-use super::{PATIENCE, ports::free_port, service::eventually};
+use super::{PATIENCE, ports::free_port, service::eventually, signals};
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
@@ -139,11 +139,7 @@ impl Redis {
     }
 
     fn signal(&self, name: &str) {
-        let sent = Command::new("sh")
-            .arg("-c")
-            .arg(format!("kill -s {name} {}", self.process.id()))
-            .status();
-        assert!(sent.expect("sh runs").success(), "the signal could not be sent");
+        signals::send(name, self.process.id());
     }
 
     fn try_start(address: SocketAddr) -> Option<Self> {

@@ -15,13 +15,14 @@ use super::{
     captured::{Log, keep_errors, keep_lines, parse_line},
     http_client::{self, Connection, Response},
     settings::wait_for_exit,
+    signals,
 };
 use serde_json::{Value, json};
 use std::{
     ffi::OsStr,
     io::{BufRead, BufReader},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
-    process::{Child, ChildStdout, Command, ExitStatus, Output, Stdio},
+    process::{Child, ChildStdout, ExitStatus, Output, Stdio},
     sync::{Arc, mpsc},
     thread,
     time::{Duration, Instant},
@@ -198,11 +199,7 @@ impl Service {
 
     /// Sends a signal by its short name: `TERM`, `INT`, `HUP`, `STOP`, `CONT`, `KILL`.
     pub fn signal(&self, name: &str) {
-        let sent = Command::new("sh")
-            .arg("-c")
-            .arg(format!("kill -s {name} {}", self.pid()))
-            .status();
-        assert!(sent.expect("sh runs").success(), "the signal could not be sent");
+        signals::send(name, self.pid());
     }
 
     /// Stops every thread where it is, until a `CONT`: the signal is sent before it has reached all of them.

@@ -129,6 +129,16 @@ impl Settings {
         command
     }
 
+    /// A command that runs, with its streams to be read and written.
+    pub fn spawn<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Child {
+        let mut command = self.command(arguments);
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        command.spawn().expect("the binary starts")
+    }
+
     /// Runs a command to its end, with an empty standard input.
     pub fn run<A: AsRef<OsStr>>(&self, arguments: &[A]) -> Output {
         self.run_with_input(arguments, "")
@@ -136,12 +146,7 @@ impl Settings {
 
     /// Runs a command to its end, answering its questions with `input`.
     pub fn run_with_input<A: AsRef<OsStr>>(&self, arguments: &[A], input: &str) -> Output {
-        let mut command = self.command(arguments);
-        command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
-        let mut child = command.spawn().expect("the binary starts");
+        let mut child = self.spawn(arguments);
         let mut stdin = child.stdin.take().expect("stdin is piped");
         // A command that reads nothing may be gone already; that is its right.
         let _ = stdin.write_all(input.as_bytes());

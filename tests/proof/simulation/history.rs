@@ -167,7 +167,7 @@ impl History {
 }
 
 impl Written {
-    pub fn of(record: &Value) -> Option<Self> {
+    fn of(record: &Value) -> Option<Self> {
         Some(Self {
             digest: record["secret_hash"].as_str()?.parse().ok()?,
             active: record["is_active"] != false && record["revoked_at"].is_null(),

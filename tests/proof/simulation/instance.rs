@@ -135,11 +135,12 @@ impl Instance {
         let mut left = Snapshot::default();
         if let Some(path) = &shared.snapshot {
             life.note_saved(path);
+            let saved = mem::take(&mut life.saved);
             left = if saved_too_late {
-                life.saved.before.put_back(path);
-                mem::take(&mut life.saved.before)
+                saved.before.put_back(path);
+                saved.before
             } else {
-                mem::take(&mut life.saved.now)
+                saved.now
             };
         }
         let generation = left.file.is_some().then_some(left.generation);
@@ -196,16 +197,15 @@ impl Instance {
                 let other = keys.iter().filter(|(id, key)| !is_in_force(index, id, key));
                 other.map(|(id, _)| id.clone()).collect()
             });
-            let shown = || format!("{name} has others than were written in generation {generation}: {other:?}");
-            history.hold("P3 key for key", other.is_empty(), shown);
             // Secrets that were rotated or deleted, or are not made yet.
             let besides = history.secrets().iter().filter(|secret| {
-                let of_key = |id| history.written_in(generation).and_then(|keys| keys.get(id));
+                let of_key = |id| known.and_then(|keys| keys.get(id));
                 let found = index.find(secret);
                 found.is_some_and(|entry| of_key(entry.id).is_none_or(|key| key.digest != **secret))
             });
-            let besides = besides.count();
-            let known = history.written_in(generation).map_or(0, BTreeMap::len);
+            let (besides, known) = (besides.count(), known.map_or(0, BTreeMap::len));
+            let shown = || format!("{name} has others than were written in generation {generation}: {other:?}");
+            history.hold("P3 key for key", other.is_empty(), shown);
             let whole = besides == 0 && index.keys_count() == known && index.bad_records_count() == 0;
             let shown = || {
                 let count = index.keys_count();

@@ -169,7 +169,8 @@ impl Writer {
     fn is_as_known(&self, id: &str, when: &str) {
         let expected = self.certain.get(id).and_then(Option::as_ref);
         self.bucket.look(|history| {
-            let found = history.keys().get(id).and_then(Written::of);
+            let stored = history.written_in(history.generation());
+            let found = stored.and_then(|keys| keys.get(id)).cloned();
             let same = found.as_ref() == expected;
             history.hold("P6 told the truth", same, || {
                 format!("{}: {id} is {found:?} and not {expected:?} {when}", self.name)
