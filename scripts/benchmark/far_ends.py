@@ -6,6 +6,7 @@ import random
 import shutil
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -42,6 +43,12 @@ def postgres(directory: Path, prefix: Sequence[str] = ()) -> tuple[Process, int]
     subprocess.run(made, check=True, capture_output=True, cwd="/")
     command = [*prefix, *user, str(programs[-1] / "postgres"), "-D", str(data), "-p", str(port), "-h", HOST, "-k", ""]
     return _started([*command, "-c", "fsync=off", "-c", "max_connections=50"], directory, "postgres", port)
+
+
+def sink(directory: Path, port: int | None = None) -> tuple[Process, int]:
+    """What takes metrics as the stats bridge does, and its port."""
+    port = port or free_port()
+    return _started([sys.executable, "-B", str(Path(__file__).with_name("sink.py")), str(port)], directory, "sink", port)
 
 
 def _started(command: list[str], directory: Path, name: str, port: int) -> tuple[Process, int]:

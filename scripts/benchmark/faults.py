@@ -1,9 +1,11 @@
 """Latency of a verify while something else is out of order: every fault in turn, in rounds that alternate with calm.
 
 The load is moderate, so that latency shows stalls and not the queue of a saturated core. Every fault has a service of its
-own, and calm and trouble are measured on the same one. Each row says whether the promise was held there.
+own, and calm and trouble are measured on the same one. Each row says whether the promise was held there, and is measured
+for longer where its rounds leave that open.
 """
 
+import math
 import statistics
 import sys
 from dataclasses import dataclass, field
@@ -12,14 +14,18 @@ import rounds
 from far_ends import GIVES_WAY, Weed
 from peers import Ground
 from process import SERVER_CORE, Process, core_seconds
-from report import QUIET
+from report import QUIET, middle_half
 from scale import PAUSED_CONNECTIONS
-from troubles import OTHERS, STORES, Fault, NotRun, urgently
+from troubles import OTHERS, STORES, Fault, NotRun, urgently_in_a_session
 
 # What is promised: the 99th percentile at most so many times the calm one, where a fault allows nothing else.
 FACTOR = 2.0
-# Calm rounds of which the middle half differs by more than this tell nothing.
-RESTLESS = 2.0
+# How sure it has to be on which side of that the middle ratio of a calm round and the one in trouble after it lies.
+SURE = 0.9
+# A row that stays open is measured so many times as long.
+AT_MOST = 4
+
+UNCLEAR = "unclear"
 
 Round = dict[str, float]
 
@@ -35,8 +41,8 @@ class Found:
     not_run: str = ""
 
     @property
-    def ratio(self) -> float:
-        return statistics.median(there["p99_ms"] / here["p99_ms"] for here, there in zip(self.calm, self.trouble))
+    def ratios(self) -> list[float]:
+        return [there["p99_ms"] / here["p99_ms"] for here, there in zip(self.calm, self.trouble)]
 
     @property
     def errors(self) -> int:
@@ -55,12 +61,10 @@ class Found:
         return self._verdict_on_slowest() if self.fault.longer_ms else self._verdict_on_p99()
 
     def _verdict_on_p99(self) -> str:
-        low, high = _middle([one["p99_ms"] for one in self.calm])
-        if high > RESTLESS * low:
-            return f"unclear, calm {low:.2f}–{high:.2f} ms"
-        if self.ratio <= FACTOR:
+        low, high = median_between(self.ratios)
+        if high <= FACTOR:
             return "yes"
-        return f"{'**no**' if self.foreign <= QUIET else 'unclear'}, beyond {FACTOR:g} ×"
+        return "**no**" if low > FACTOR else UNCLEAR
 
     def _verdict_on_slowest(self) -> str:
         """One answer decides, so any other program may: where there was one, nothing is held against the service."""
@@ -68,9 +72,9 @@ class Found:
         bound = _slowest(self.calm) + longer
         if _slowest(self.trouble) <= bound:
             return f"yes, at most {longer:g} ms more"
-        low, high = _middle([one["max_ms"] for one in self.calm])
+        low, high = middle_half([one["max_ms"] for one in self.calm])
         is_restless = high - low > longer or self.foreign > QUIET
-        return f"{'unclear' if is_restless else '**no**'}, beyond {bound:.1f} ms"
+        return f"{UNCLEAR if is_restless else '**no**'}, beyond {bound:.1f} ms"
 
 
 def measure(ground: Ground, options, machine: str) -> tuple[str, bool]:
@@ -103,52 +107,62 @@ def _measure_one(fault: Fault, ground: Ground, options) -> Found:
     process = fault.start()
     _load(fault, process, 1)
     before = process.resident_kib() / 1024
-    for _ in range(options.rounds):
-        found.calm.append(_load(fault, process, options.seconds))
-        fault.begin()
-        found.trouble.append(_load(fault, process, options.seconds))
-        fault.end()
+    for _ in range(AT_MOST):
+        _measure_rounds(found, process, options)
+        if not found.verdict().startswith(UNCLEAR):
+            break
     found.resident = before, process.resident_kib() / 1024
     process.stop()
     fault.close()
     return found
 
 
+def _measure_rounds(found: Found, process: Process, options) -> None:
+    fault = found.fault
+    for _ in range(options.rounds):
+        found.calm.append(_load(fault, process, options.seconds))
+        fault.begin()
+        found.trouble.append(_load(fault, process, options.seconds))
+        fault.end()
+
+
 def _load(fault: Fault, process: Process, seconds: float) -> Round:
     cpu, core = process.cpu_seconds(), core_seconds(SERVER_CORE)
-    load = rounds.wrk(fault.peer, seconds, fault.secrets, PAUSED_CONNECTIONS, pause_ms=2, prefix=urgently())
+    load = rounds.wrk(fault.peer, seconds, fault.secrets, PAUSED_CONNECTIONS, pause_ms=2, prefix=urgently_in_a_session())
     cpu, core = process.cpu_seconds() - cpu, core_seconds(SERVER_CORE) - core
     return load | {"foreign": max(0.0, core - cpu) / load["seconds"]}
+
+
+def median_between(values: list[float]) -> tuple[float, float]:
+    """Between which the median lies of all that could have been measured, whatever its distribution: each value is above it
+    as likely as below. Of too few values nothing can be said."""
+    ordered, count = sorted(values), len(values)
+    sure = [rank for rank in range(1, count // 2 + 1) if _is_within(rank, count) >= SURE]
+    return (ordered[sure[-1] - 1], ordered[-sure[-1]]) if sure else (0.0, math.inf)
+
+
+def _is_within(rank: int, count: int) -> float:
+    """How likely the median lies between the value of this rank and the one of the same rank from above."""
+    return 1 - 2 * sum(math.comb(count, below) for below in range(rank)) / 2**count
 
 
 def _slowest(several: list[Round]) -> float:
     return max(one["max_ms"] for one in several)
 
 
-def _middle(values: list[float]) -> tuple[float, float]:
-    """Between which the middle half lies."""
-    if len(values) < 2:
-        return values[0], values[0]
-    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
-    return low, high
-
-
 def markdown(found: list[Found], options, machine: str) -> str:
     lines = [
         machine,
         f"Service and load on a core each, logs and metrics on, {PAUSED_CONNECTIONS} connections that rest 2 ms before each "
-        f"request, {options.rounds} rounds of {options.seconds:g} s calm and as many in trouble, in turn. Medians, but of the "
-        "slowest the slowest of all rounds.",
+        f"request, rounds of {options.seconds:g} s calm and in trouble in turn, {options.rounds} of each, and up to "
+        f"{AT_MOST * options.rounds} where these leave open what is so. Medians, but of the slowest the slowest of all rounds.",
         "",
-        "| while | p50 ms | p99 ms | p99.9 ms | slowest ms | p99 × calm | resident MiB, before and after | errors | within what is promised |",
-        "|---|--:|--:|--:|--:|--:|--:|--:|---|",
+        "| while | p50 ms | p99 ms | p99.9 ms | slowest ms | p99 × calm, and where its median lies | rounds | resident MiB, before and after | errors | within what is promised |",
+        "|---|--:|--:|--:|--:|--:|--:|--:|--:|---|",
     ]
     lines += [_line(one) for one in found]
     lines += ["", f"Promised are at most {FACTOR:g} × the calm 99th percentile, and where Redis is in trouble at most 50 ms more for any answer."]
-    lines += [
-        f"Unclear is what was measured where the middle half of the calm rounds differs by more than {RESTLESS:g} ×, and what lies "
-        f"beyond while others had more than {QUIET:.0%} of the server's core."
-    ]
+    lines += [f"Where a median lies is at least {SURE:.0%} sure. Yes is what lies within for all of that, no what lies beyond for all of it."]
     foreign = max((one.foreign for one in found), default=0)
     if foreign > QUIET:
         lines += ["", f"**The machine was not quiet**: others had up to {foreign:.0%} of the server's core."]
@@ -157,13 +171,14 @@ def markdown(found: list[Found], options, machine: str) -> str:
 
 def _line(one: Found) -> str:
     if one.not_run:
-        return f"| {one.fault.title} | | | | | | | | {one.verdict()} |"
+        return f"| {one.fault.title} | | | | | | | | | {one.verdict()} |"
     cells = [one.fault.title]
     for name in ("p50_ms", "p99_ms", "p999_ms"):
         here, there = (statistics.median(round_[name] for round_ in several) for several in (one.calm, one.trouble))
         cells.append(f"{here:.2f} → {there:.2f}")
     cells.append(f"{_slowest(one.calm):.1f} → {_slowest(one.trouble):.1f}")
-    cells.append(f"{one.ratio:.2f}")
+    low, high = median_between(one.ratios)
+    cells += [f"{statistics.median(one.ratios):.2f} ({low:.2f}–{high:.2f})", str(len(one.ratios))]
     cells.append("{:.1f} → {:.1f}".format(*one.resident))
     cells.append(f"{one.errors} of {sum(round_['requests'] for round_ in one.trouble)}")
     return f"| {' | '.join([*cells, one.verdict()])} |"

@@ -14,6 +14,11 @@ TICKS = os.sysconf("SC_CLK_TCK")
 _running: list["Process"] = []
 
 
+def version_of(binary: Path) -> str:
+    """What it says of itself: version, commit and date."""
+    return subprocess.run([str(binary), "--version"], capture_output=True, text=True, check=True).stdout.strip()
+
+
 class Process:
     """Its own session, so that the whole tree can be ended together."""
 

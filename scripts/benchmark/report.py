@@ -230,8 +230,13 @@ def _ratio_goal(
     if name not in outcome.rounds or base not in outcome.rounds:
         return Goal(title, None, bound)
     single = _single_ratios(outcome, name, base, member)
-    lowest, _, highest = statistics.quantiles(single, n=4, method="inclusive") if len(single) > 1 else single * 3
-    return Goal(title, _ratio(outcome, name, base, member), bound, at_most, (lowest, highest))
+    return Goal(title, _ratio(outcome, name, base, member), bound, at_most, middle_half(single))
+
+
+def middle_half(values: list[float]) -> tuple[float, float]:
+    """Between which the middle half lies; of a single value, that value."""
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive") if len(values) > 1 else values * 3
+    return low, high
 
 
 def _single_ratios(outcome: Outcome, name: str, base: str, member: str) -> list[float]:

@@ -13,6 +13,7 @@ import time
 from pathlib import Path
 
 import alone
+import far_ends
 import faults
 import instructions
 import keys
@@ -20,7 +21,7 @@ import report
 import rounds
 import scale
 from peers import EVERY, SHORT, Ground, Peer, all_peers
-from process import LOAD_CORE, Process, free_port, stop_all, wait_for_port
+from process import Process, free_port, stop_all, version_of
 
 ROOT = Path(__file__).resolve().parents[2]
 RESULTS = ROOT / "target/bench"
@@ -47,7 +48,7 @@ def parse_options() -> argparse.Namespace:
     parser.add_argument("--short", action="store_true", help="3 rounds of 3 s, under 3 minutes after the build")
     parser.add_argument("--only", metavar="NAME,…", help="these peers alone; --list names them")
     parser.add_argument("--keys", type=int, default=10_000, metavar="N", help="how many keys all hold (10000)")
-    parser.add_argument("--rounds", type=int, metavar="N", help="counted rounds (9, with --faults 5; short: 3)")
+    parser.add_argument("--rounds", type=int, metavar="N", help="counted rounds (9; short: 3; with --faults 5 and up to 20)")
     parser.add_argument("--seconds", type=float, metavar="S", help="length of a round (5; short: 3; with --faults 2 and 1)")
     parser.add_argument("--profile", default="release", help="cargo profile: release, or quick for a fast build")
     parser.add_argument("--no-build", action="store_true", help="measure the binaries that are there")
@@ -61,8 +62,9 @@ def parse_options() -> argparse.Namespace:
     if options.list:
         print("\n".join(EVERY))
         sys.exit()
-    # There are many faults, and each is measured calm and in trouble: ten minutes for all of them.
-    few, many, short, long = (3, 9, 3, 5) if options.faults is None else (3, 5, 1, 2)
+    # There are many faults, and each is measured calm and in trouble, for longer where that leaves something open: ten to
+    # twenty minutes for all of them.
+    few, many, short, long = (3, 9, 3, 5) if options.faults is None else (5, 5, 1, 2)
     options.rounds = options.rounds or (few if options.short else many)
     options.seconds = options.seconds or (short if options.short else long)
     options.names = options.only.split(",") if options.only else SHORT if options.short else EVERY
@@ -100,14 +102,12 @@ def measure_faults(options: argparse.Namespace) -> tuple[str, bool]:
     ground = prepare(options)
     start_sink(ground)
     known = describe(options)
-    machine = f"{version_of(ground)}; {known['cpu']}, Linux {known['kernel']}, {known['date']}. Profile `{known['profile']}`."
+    machine = f"{version_of(ground.binaries / 'heare-auth')}; {known['cpu']}, Linux {known['kernel']}, {known['date']}. Profile `{known['profile']}`."
     return faults.measure(ground, options, machine)
 
 
 def start_sink(ground: Ground) -> None:
-    command = [sys.executable, str(ROOT / "scripts/benchmark/sink.py"), str(ground.sink_port)]
-    sink = Process(command, {}, ground.directory, ground.directory / "sink.log", LOAD_CORE)
-    wait_for_port(sink, ground.sink_port)
+    far_ends.sink(ground.directory, ground.sink_port)
 
 
 def build(options: argparse.Namespace) -> None:
@@ -184,11 +184,6 @@ def describe(options: argparse.Namespace) -> dict[str, str]:
         "profile": options.profile,
         "versions": ", ".join(version(command) for command in (["nginx", "-v"], ["haproxy", "-v"], ["wrk", "-v"])),
     }
-
-
-def version_of(ground: Ground) -> str:
-    run = subprocess.run([str(ground.binaries / "heare-auth"), "--version"], capture_output=True, text=True, check=True)
-    return run.stdout.strip()
 
 
 def version(command: list[str]) -> str:

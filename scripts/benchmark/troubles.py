@@ -56,7 +56,7 @@ class Fault(ABC):
         keys.write_secrets(own.keys[:: max(1, self.key_count // 10_000)], self.secrets)
 
     def start(self) -> Process:
-        self.peer.command = [*urgently()[2:], *self.peer.command]
+        self.peer.command = [*urgently(), *self.peer.command]
         self.process = start(self.peer)
         return self.process
 
@@ -183,7 +183,7 @@ class Limits(Fault):
     def prepare(self, ground: Ground) -> None:
         super().prepare(ground)
         # Verifies wait for it, so it does not wait for others either.
-        self.redis, self.redis_port = far_ends.redis(self.peer.room, prefix=urgently()[2:])
+        self.redis, self.redis_port = far_ends.redis(self.peer.room, prefix=urgently())
         self.peer.environment["REDIS_URL"] = f"redis://127.0.0.1:{self.redis_port}/0"
 
     def end(self) -> None:
@@ -208,7 +208,7 @@ class RedisIsGone(Limits):
         self.redis.stop()
 
     def end(self) -> None:
-        self.redis, _ = far_ends.redis(self.peer.room, self.redis_port, urgently()[2:])
+        self.redis, _ = far_ends.redis(self.peer.room, self.redis_port, urgently())
         super().end()
 
 
@@ -408,7 +408,13 @@ OTHERS = (
 
 
 def urgently() -> list[str]:
-    """Other programs on the machine shall wait, where we may ask for that: the session as a whole and each process in it."""
+    """Other programs on the machine shall wait for this one, where we may ask for that."""
     if os.geteuid() != 0:
         return []
-    return ["setsid", "-w", "sh", "-c", 'echo -19 2>/dev/null >/proc/self/autogroup; exec nice -n -15 "$@"', "sh"]
+    return ["sh", "-c", 'echo -19 2>/dev/null >/proc/self/autogroup; exec nice -n -15 "$@"', "sh"]
+
+
+def urgently_in_a_session() -> list[str]:
+    """The same for a program that has no session of its own yet: the session as a whole and each process in it."""
+    command = urgently()
+    return ["setsid", "-w", *command] if command else []

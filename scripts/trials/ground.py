@@ -2,9 +2,9 @@
 
 import http.client
 import json
-import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -12,7 +12,7 @@ sys.path.insert(0, str(ROOT / "scripts/benchmark"))
 
 import far_ends  # noqa: E402
 from far_ends import BUCKET, HOST, Weed  # noqa: E402
-from process import LOAD_CORE, SERVER_CORE, Process, free_port, wait_for_port  # noqa: E402
+from process import SERVER_CORE, Process, free_port, wait_for_port  # noqa: E402
 from proxy import Proxy  # noqa: E402
 
 
@@ -45,7 +45,7 @@ class Ground:
     def start(self, keys: int) -> None:
         self.weed = Weed(self.directory, ROOT)
         self.weed.put("keys.json", document(1, keys))
-        redis, postgres, sink = self._redis(), self._postgres(), self._sink()
+        redis, postgres, sink = (self._other(start) for start in (far_ends.redis, far_ends.postgres, far_ends.sink))
         self.far_ends = {
             "S3": Proxy(self.weed.port),
             "Redis": Proxy(redis),
@@ -64,9 +64,6 @@ class Ground:
             other.stop(patience=5)
         if hasattr(self, "weed"):
             self.weed.stop()
-
-    def version(self) -> str:
-        return subprocess.run([str(self.binary), "--version"], capture_output=True, text=True, check=True).stdout.strip()
 
     def wait_until_ready(self, patience: float = 30.0) -> None:
         deadline = time.monotonic() + patience
@@ -101,22 +98,9 @@ class Ground:
             "RATE_LIMIT": "off",
         }
 
-    def _redis(self) -> int:
-        process, port = far_ends.redis(self.directory)
+    def _other(self, start: Callable[[Path], tuple[Process, int]]) -> int:
+        process, port = start(self.directory)
         self.others.append(process)
-        return port
-
-    def _postgres(self) -> int:
-        process, port = far_ends.postgres(self.directory)
-        self.others.append(process)
-        return port
-
-    def _sink(self) -> int:
-        port = free_port()
-        command = [sys.executable, "-B", str(ROOT / "scripts/benchmark/sink.py"), str(port)]
-        process = Process(command, {}, self.directory, self.directory / "sink.log", LOAD_CORE)
-        self.others.append(process)
-        wait_for_port(process, port)
         return port
 
 

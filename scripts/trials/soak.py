@@ -23,9 +23,10 @@ from pathlib import Path
 
 import chart
 import ground
-from ground import HOST, ROOT, Ground, call, document, secret_of
-from process import stop_all
+from ground import HOST, ROOT, Ground, call, secret_of
+from process import stop_all, version_of
 from proxy import PASS, REFUSE, SWALLOW, TRICKLE
+from report import middle_half
 
 KEYS = 2000
 POINTS = 400
@@ -330,11 +331,7 @@ def in_trouble(samples: list[dict], names: list[str]) -> list[tuple[str, float, 
 def spread(samples: list[dict]) -> tuple[float, float]:
     """Between which the middle half of all rests lies; where those differ much, others were at work."""
     rests = [list(some) for trouble, some in itertools.groupby(samples, key=lambda one: one["trouble"]) if not trouble]
-    medians = [middle(rest, "p99_ms") for rest in rests if len(rest) > 1]
-    if len(medians) < 2:
-        return (medians or [0.0])[0], (medians or [0.0])[0]
-    low, _, high = statistics.quantiles(medians, n=4, method="inclusive")
-    return low, high
+    return middle_half([middle(rest, "p99_ms") for rest in rests if len(rest) > 1] or [0.0])
 
 
 def report(directory: Path, samples: list[dict], bars, seconds: float, version: str) -> bool:
@@ -388,7 +385,7 @@ def main() -> None:
         try:
             place.start(KEYS)
             samples, bars = run(place, seconds, each=max(10.0, seconds / 64))
-            is_good = report(ROOT / "target/soak", samples, bars, seconds, place.version())
+            is_good = report(ROOT / "target/soak", samples, bars, seconds, version_of(place.binary))
         finally:
             place.stop()
             stop_all()
