@@ -12,7 +12,7 @@ use crate::{
     loader::{Loaded, Reader},
     store::{
         Store,
-        commit::{CommitError, Committed, commit},
+        commit::{CommitError, Committed, Found, commit_checked},
     },
     usage::{Action, AuditEntry, Usage},
 };
@@ -73,12 +73,15 @@ impl Expiry {
     async fn retire(&self, until: Timestamp, at: Timestamp) -> Result<(), CommitError> {
         let change = Change::RetireExpired { until, at };
         // In a box: a task that is rarely at this point need not have room for a whole commit all the time.
-        let committing: Committing<'_> = Box::pin(commit(
+        let rules = self.reader.rules();
+        let check = |found: &Found<'_>| rules.check_found(found);
+        let committing: Committing<'_> = Box::pin(commit_checked(
             &self.store,
             &self.envelope,
             &change,
             &self.clock,
             self.allow_unconditional,
+            &check,
         ));
         let outcome = committing.await;
         self.audit(at, &outcome);

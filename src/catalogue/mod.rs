@@ -35,10 +35,10 @@ use crate::{
         verify::Refusal,
     },
     envelope::Envelope,
-    loader::{Reader, Refresher},
+    loader::{Reader, Refresher, Rules},
     store::{
         Fetched, Store, StoreError, Version,
-        commit::{self, CommitError, Committed},
+        commit::{self, CommitError, Committed, Found},
     },
 };
 
@@ -91,7 +91,7 @@ pub enum Trouble {
     /// An earlier secret cannot stay good.
     NoOverlap,
     Store,
-    /// The document cannot be read, or the store cannot be trusted with a write.
+    /// The document cannot be read or is one that is refused, or the store cannot be trusted with a write.
     Unfit,
     Contended,
     Busy,
@@ -182,7 +182,7 @@ impl Catalogue {
         if let Some(known) = known.as_ref().filter(|known| known.confirmed >= asked) {
             return Ok(Arc::clone(&known.listing));
         }
-        let began = Instant::now();
+        let (began, rules) = (Instant::now(), self.shared.reader.rules());
         let version = known.as_ref().map(|known| known.version.clone());
         let fetched = self.shared.store.read_if_changed(version.as_ref()).await;
         match fetched.map_err(Trouble::from)? {
@@ -192,7 +192,7 @@ impl Catalogue {
             Fetched::Missing => return Ok(Arc::default()),
             Fetched::Object { version, bytes } => {
                 let envelope = self.shared.envelope.clone();
-                let listing = spawn_blocking(move || read(&envelope, &bytes))
+                let listing = spawn_blocking(move || read(&envelope, &bytes, &rules))
                     .await
                     .unwrap_or(Err(Trouble::Unfit))?;
                 if known.is_none() {
@@ -261,10 +261,12 @@ impl Catalogue {
 
 impl Shared {
     async fn commit(&self, change: &Change, conditions: &Conditions) -> Result<Committed, Trouble> {
-        let found = std::sync::Mutex::new(None);
-        let check = |document: &Document| {
-            self.judge(document, change, conditions).map_err(|trouble| {
-                *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
+        let refusal = std::sync::Mutex::new(None);
+        let rules = self.reader.rules();
+        let check = |found: &Found<'_>| {
+            rules.check_found(found)?;
+            self.judge(found.document, change, conditions).map_err(|trouble| {
+                *refusal.lock().unwrap_or_else(PoisonError::into_inner) = Some(trouble);
                 ChangeError::NotAllowed
             })
         };
@@ -277,8 +279,8 @@ impl Shared {
             &check,
         );
         let committed = committing.await;
-        let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
-        committed.map_err(|error| match (error, found) {
+        let refusal = refusal.into_inner().unwrap_or_else(PoisonError::into_inner);
+        committed.map_err(|error| match (error, refusal) {
             (CommitError::Change(ChangeError::NotAllowed), Some(trouble)) => trouble,
             (error, _) => error.into(),
         })
@@ -321,10 +323,12 @@ fn judge_record(document: &Document, id: &str, change: &Change, guard: &Guard) -
     if found { Ok(()) } else { Err(Trouble::UnknownKey) }
 }
 
-fn read(envelope: &Envelope, bytes: &[u8]) -> Result<Listing, Trouble> {
+fn read(envelope: &Envelope, bytes: &[u8], rules: &Rules) -> Result<Listing, Trouble> {
     let json = envelope.open(bytes).map_err(|_| Trouble::Unfit)?;
     let index = Index::build(&json).map_err(|_| Trouble::Unfit)?;
     let document = Document::parse(&json).map_err(|_| Trouble::Unfit)?;
+    let is_sound = rules.check(Envelope::is_sealed(bytes), document.generation());
+    is_sound.map_err(|_| Trouble::Unfit)?;
     Ok(Listing::new(&document, &index))
 }
 
@@ -378,6 +382,7 @@ impl From<ChangeError> for Trouble {
             ChangeError::Expired => Self::KeyExpired,
             ChangeError::Changed => Self::Changed,
             ChangeError::NotAllowed => Self::NotAllowed,
+            ChangeError::Unsound => Self::Unfit,
             ChangeError::BadRecord => Self::BadRecord,
             ChangeError::TooManySecrets => Self::NoOverlap,
         }

@@ -111,7 +111,9 @@ impl DocumentStore {
             CommitError::Document(_) => {
                 format!("{error} ({location})\nNothing was changed. Restore an earlier version of it.")
             }
-            CommitError::Change(ChangeError::TooManySecrets | ChangeError::Changed | ChangeError::NotAllowed)
+            CommitError::Change(
+                ChangeError::TooManySecrets | ChangeError::Changed | ChangeError::NotAllowed | ChangeError::Unsound,
+            )
             | CommitError::ConditionsIgnored => error.to_string(),
             CommitError::Unknown => format!("{error}\nLook with 'heare-auth list' before trying again."),
             CommitError::Contended => format!("{error}\nTry again."),

@@ -134,6 +134,8 @@ pub enum ChangeError {
     Changed,
     #[error("whoever asks for the change may not make it")]
     NotAllowed,
+    #[error("the stored document is one that would not be brought into force")]
+    Unsound,
     #[error("the key's record is defective, or another one has the same id")]
     BadRecord,
     #[error("too many earlier secrets of this key are still good; rotate it without overlap")]

@@ -10,6 +10,7 @@ use super::{
     intake::Intake,
     report::{self, Report},
     retired::Retired,
+    rules::{Rules, Standard},
     saver::{Candidate, Saver},
 };
 use crate::{
@@ -27,17 +28,15 @@ pub(super) struct Work {
     store: Arc<Store>,
     envelope: Envelope,
     saver: Option<Saver>,
-    options: LoaderOptions,
     clock: Arc<Clock>,
     pub telemetry: Telemetry,
     publish: watch::Sender<Option<Arc<Loaded>>>,
     pub progress: Arc<Progress>,
     pub retired: Arc<Retired>,
+    pub standard: Arc<Standard>,
     report: Report,
     /// An object, or the snapshot of one, is or was in force: a store without one is no empty store any more.
     object_seen: bool,
-    /// An encrypted object was seen, so a plain one is a downgrade.
-    sealed_seen: bool,
     /// The object that was refused last, while it is still the stored one.
     refused: Option<(Version, LoadError)>,
 }
@@ -47,14 +46,6 @@ pub(super) struct Work {
 enum Outcome {
     Changed,
     Unchanged,
-}
-
-/// What a new object has to hold up against.
-struct Rules {
-    accept_plain: bool,
-    in_force: Option<u64>,
-    allow_older: bool,
-    strict_generation: bool,
 }
 
 /// An object that may come into force.
@@ -75,10 +66,10 @@ impl Work {
         publish: watch::Sender<Option<Arc<Loaded>>>,
     ) -> Self {
         Self {
+            standard: Arc::new(Standard::new(&envelope, options)),
             store,
             envelope,
             saver: snapshot.map(Saver::new),
-            options,
             clock,
             telemetry,
             publish,
@@ -86,7 +77,6 @@ impl Work {
             retired: Arc::default(),
             report: Report::default(),
             object_seen: false,
-            sealed_seen: false,
             refused: None,
         }
     }
@@ -114,7 +104,7 @@ impl Work {
             Err(_) => report::snapshot_unusable(),
             Ok(Some((index, object_sealed))) => {
                 self.object_seen = true;
-                self.sealed_seen = object_sealed;
+                self.standard.note(object_sealed);
                 report::snapshot_loaded(&index);
                 self.put_in_force(index, None);
             }
@@ -201,10 +191,11 @@ impl Work {
         self.refused = None;
         let object_sealed = intake.is_sealed();
         let (envelope, rules) = (self.envelope.clone(), self.rules(allow_older));
-        let in_force = rules.in_force;
+        let in_force = rules.in_force();
         let built = off_thread(move || build(intake, &envelope, &rules)).await;
         // An encrypted object that opens shows that the store is encrypted, also when its document is no good.
-        self.sealed_seen |= object_sealed && !matches!(built, Err(LoadError::Envelope(_)));
+        self.standard
+            .note(object_sealed && !matches!(built, Err(LoadError::Envelope(_))));
         let Built { index, document } = match built {
             Ok(built) => built,
             Err(error @ (LoadError::Internal | LoadError::Stopping)) => return Err(error),
@@ -229,16 +220,9 @@ impl Work {
     }
 
     fn rules(&self, allow_older: bool) -> Rules {
-        Rules {
-            accept_plain: !(self.envelope.seals() && self.sealed_seen),
-            in_force: self
-                .publish
-                .borrow()
-                .as_ref()
-                .and_then(|loaded| loaded.index.generation()),
-            allow_older,
-            strict_generation: self.options.strict_generation,
-        }
+        let loaded = self.publish.borrow();
+        let in_force = loaded.as_ref().and_then(|loaded| loaded.index.generation());
+        self.standard.rules(in_force, allow_older)
     }
 
     /// The one swap.
@@ -266,23 +250,8 @@ fn build(intake: Intake, envelope: &Envelope, rules: &Rules) -> Result<Built, Lo
     let object_sealed = intake.is_sealed();
     let (index, document) = intake.finish(envelope)?;
     // Only now: what is no document at all, such as an emptied object, is called by its own name.
-    if !rules.accept_plain && !object_sealed {
-        return Err(LoadError::NotEncrypted);
-    }
-    rules.check_generation(index.generation())?;
+    rules.check(object_sealed, index.generation())?;
     Ok(Built { index, document })
-}
-
-impl Rules {
-    /// Never back without the operator's word.
-    fn check_generation(&self, new: Option<u64>) -> Result<(), LoadError> {
-        match (self.in_force, new) {
-            _ if self.allow_older => Ok(()),
-            (Some(in_force), Some(new)) if new < in_force => Err(LoadError::OlderGeneration),
-            (Some(_), None) if self.strict_generation => Err(LoadError::GenerationLost),
-            (None | Some(_), None | Some(_)) => Ok(()),
-        }
-    }
 }
 
 /// Work that takes long is done where it holds up nobody.

@@ -7,6 +7,7 @@ mod load;
 mod pace;
 mod report;
 mod retired;
+mod rules;
 mod saver;
 
 use std::{
@@ -20,11 +21,13 @@ use tokio::{
     time::{Instant, sleep, sleep_until, timeout},
 };
 
+pub use self::rules::Rules;
 use self::{
     answer::{Answer, Outcome},
     load::Work,
     pace::Pace,
     retired::Retired,
+    rules::Standard,
 };
 use crate::{
     clock::Clock,
@@ -99,7 +102,7 @@ impl LoadError {
 }
 
 /// How the loader works; all durations are bounds the documents promise.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug)]
 pub struct LoaderOptions {
     pub poll_interval: Duration,
     pub strict_generation: bool,
@@ -153,6 +156,7 @@ impl Refresher {
 pub struct Reader {
     current: watch::Receiver<Option<Arc<Loaded>>>,
     progress: Arc<Progress>,
+    standard: Arc<Standard>,
 }
 
 /// For `/ready` and the age gauge.
@@ -178,6 +182,13 @@ impl Reader {
 
     pub fn freshness(&self) -> Freshness {
         self.progress.freshness()
+    }
+
+    /// What a document would have to hold up against now. For a change to be asked of before the document is read: what
+    /// comes into force meanwhile is then no older.
+    pub fn rules(&self) -> Rules {
+        let in_force = self.current().and_then(|loaded| loaded.index.generation());
+        self.standard.rules(in_force, false)
     }
 }
 
@@ -234,6 +245,7 @@ pub fn loader(
     let reader = Reader {
         current,
         progress: Arc::clone(&work.progress),
+        standard: Arc::clone(&work.standard),
     };
     let refresher = Refresher {
         requests: ask,

@@ -110,7 +110,7 @@ impl Place {
             Store::File(FileStore::open(self.object(), MAX_BYTES)),
             envelope(self.storage_secret),
             self.with_snapshot.then(|| self.snapshot()),
-            self.options.clone(),
+            self.options,
             Arc::default(),
             telemetry,
         );

@@ -54,6 +54,7 @@ impl CommitError {
                 ChangeError::Expired => "key_expired",
                 ChangeError::Changed => "precondition_failed",
                 ChangeError::NotAllowed => "broader_than_maker",
+                ChangeError::Unsound => "store_unfit",
                 ChangeError::BadRecord => "key_defective",
                 ChangeError::TooManySecrets => "no_overlap",
                 ChangeError::IdTaken | ChangeError::ImportRefused(_) | ChangeError::Overtaken => "contended",
@@ -116,9 +117,15 @@ pub async fn commit(
     commit_with(store, envelope, change, clock, allow_unconditional, Patience::default()).await
 }
 
+/// What is stored, as a change finds it.
+pub struct Found<'a> {
+    pub document: &'a Document,
+    pub is_sealed: bool,
+}
+
 /// What else has to hold for a change to be made: asked of each document that is about to be changed, so that nothing can
 /// come between the check and the write.
-pub type Check<'a> = &'a (dyn Fn(&Document) -> Result<(), ChangeError> + Send + Sync);
+pub type Check<'a> = &'a (dyn Fn(&Found<'_>) -> Result<(), ChangeError> + Send + Sync);
 
 /// Makes one change if the check allows it.
 pub async fn commit_checked(
@@ -275,7 +282,14 @@ impl Commit<'_> {
             mut document,
             expect,
         } = current;
-        (self.check)(&document)?;
+        match (self.check)(&Found {
+            document: &document,
+            is_sealed: is_sealed(&fetched),
+        }) {
+            // What was read may be a document from before an earlier write of this change.
+            Err(ChangeError::Unsound) if self.offered.is_some() => return Err(CommitError::Unknown),
+            checked => checked?,
+        }
         let applied = change::apply(&mut document, self.change)?;
         if self.is_needless(&fetched, &applied) {
             return Ok(Outcome::Made(committed(applied, &document)));
@@ -307,7 +321,7 @@ impl Commit<'_> {
     /// A change that finds nothing to do writes nothing; a migration also sees to it that the object is encrypted.
     fn is_needless(&self, fetched: &Fetched, applied: &Applied) -> bool {
         let may_stay_as_it_is = match fetched {
-            Fetched::Object { bytes, .. } => Envelope::is_sealed(bytes) || !self.envelope.seals(),
+            Fetched::Object { .. } => is_sealed(fetched) || !self.envelope.seals(),
             Fetched::Missing | Fetched::Unchanged => true,
         };
         let changes_nothing = applied.changed == 0 && applied.sealed == 0;
@@ -374,6 +388,10 @@ fn parse(fetched: &Fetched, envelope: &Envelope) -> Result<(Document, Expect), C
         // Nothing was known that could be unchanged.
         Fetched::Missing | Fetched::Unchanged => Ok((Document::empty(), Expect::Absent)),
     }
+}
+
+fn is_sealed(fetched: &Fetched) -> bool {
+    matches!(fetched, Fetched::Object { bytes, .. } if Envelope::is_sealed(bytes))
 }
 
 /// Errors after which the write certainly did not happen.

@@ -43,6 +43,35 @@ fn the_service_marks_long_expired_keys_inactive_and_leaves_the_others() {
 }
 
 #[test]
+fn nothing_is_marked_in_a_document_that_is_refused() {
+    let settings = settings();
+    let snapshot = settings.home().join("snapshot.json");
+    let settings = settings.with("SNAPSHOT_PATH", snapshot.to_str().expect("temporary paths are UTF-8"));
+    let service = settings.start();
+    service.wait_for_event("keys_retired", |_| true);
+    eventually("the snapshot is of that", || {
+        std::fs::read_to_string(&snapshot).is_ok_and(|text| text.contains(r#""generation":8"#))
+    });
+    assert!(service.stop().success());
+
+    // In the snapshot the same key is still to be marked.
+    let unmarked = std::fs::read_to_string(&snapshot).expect("a snapshot");
+    std::fs::write(
+        &snapshot,
+        unmarked.replace(r#""is_active":false"#, r#""is_active":true"#),
+    )
+    .expect("it is written");
+    let older = format!(r#"{{"generation":3,"keys":[{LONG_EXPIRED}]}}"#);
+    settings.write_document(&older);
+    let service = settings.start();
+    service.wait_for_event("retire_failed", |line| {
+        line["error"] == "the stored document is one that would not be brought into force"
+    });
+    assert_eq!(std::fs::read_to_string(settings.document()).expect("a document"), older);
+    assert_eq!(service.ready().1["generation"], 8);
+}
+
+#[test]
 fn several_services_mark_a_key_once() {
     let settings = settings();
     let services = [settings.start(), settings.start(), settings.start()];

@@ -298,6 +298,7 @@ mod tests {
             ChangeError::Expired,
             ChangeError::Changed,
             ChangeError::NotAllowed,
+            ChangeError::Unsound,
             ChangeError::BadRecord,
             ChangeError::TooManySecrets,
             ChangeError::ImportRefused(1),

@@ -1,10 +1,11 @@
 //! Management while the store is down, and before anything is loaded.
 
+use heare_auth::{core::secret::Secret, envelope::Envelope};
 use serde_json::json;
 
 use super::{KEYS, call, document, refused, started, text};
 use crate::support::{
-    documents::secret_of,
+    documents::{refresh_failure, secret_of},
     fault_proxy::Fault,
     service::{Settings, eventually},
     stored_object::StoredObject,
@@ -63,6 +64,58 @@ fn a_document_that_is_gone_is_neither_no_keys_nor_begun_anew() {
     std::fs::rename(&away, &path).expect("the document can be put back");
     assert_eq!(call(&service, "key_ann", "POST", KEYS, Some(&body)).status, 201);
     assert_eq!(call(&service, "key_ann", "GET", KEYS, None).status, 200);
+}
+
+/// What came of a change to it would come into force one day, with nobody's word.
+#[test]
+fn a_document_that_is_refused_is_neither_shown_nor_written_onto() {
+    const STORAGE_SECRET: &str = "a storage secret";
+    let document = |generation: &str| document().replace(r#""generation":1,"#, generation);
+    let sealed = |document: String| {
+        let envelope = Envelope::new(Some(&Secret::new(STORAGE_SECRET)));
+        String::from_utf8(envelope.seal(document.into_bytes())).expect("ASCII")
+    };
+    let in_force = document(r#""generation":7,"#);
+    for (name, value, in_force, stored, error) in [
+        (
+            "STRICT_GENERATION",
+            "false",
+            in_force.clone(),
+            document(r#""generation":3,"#),
+            "the object is of an older generation",
+        ),
+        (
+            "STRICT_GENERATION",
+            "true",
+            in_force.clone(),
+            document(""),
+            "the object has no generation any more",
+        ),
+        (
+            "STORAGE_SECRET",
+            STORAGE_SECRET,
+            sealed(in_force.clone()),
+            document(r#""generation":1000000,"#),
+            "the object is not encrypted any more",
+        ),
+    ] {
+        let settings = Settings::file_store().with(name, value);
+        settings.write_document(&in_force);
+        let service = settings.start_ready();
+        settings.write_document(&stored);
+        let body = json!({"name": "n"});
+        for (method, path, body) in [
+            ("GET", KEYS.to_owned(), None),
+            ("POST", KEYS.to_owned(), Some(&body)),
+            ("DELETE", format!("{KEYS}/key_broad"), None),
+        ] {
+            refused(&call(&service, "key_ann", method, &path, body), 503, "store_unfit");
+        }
+        let left = std::fs::read_to_string(settings.document()).expect("a document");
+        assert!(left == stored, "nothing was written");
+        assert_eq!(service.refresh(), refresh_failure(error));
+        assert_eq!(service.verify(&secret_of("key_broad")).0, 200);
+    }
 }
 
 #[test]
