@@ -20,7 +20,7 @@ use crate::{
         restore::{Restore, Seen, difference},
         time::Timestamp,
     },
-    store::{StoredVersion, Versions},
+    store::{StoredVersion, Versions, commit::CommitError},
 };
 
 const DEFAULT_LIMIT: usize = 20;
@@ -66,9 +66,9 @@ pub async fn history(mut args: Args) -> Result<ExitCode, Failure> {
     if detailed {
         for version in listed.iter_mut().filter(|version| !version.deletion) {
             // A version that cannot be opened is listed all the same.
-            if let Ok(Some(document)) = store.read_version(&version.version).await {
-                version.generation = document.generation();
-                version.keys = Some(document.records().len());
+            if let Ok(Some(kept)) = store.read_version(&version.version).await {
+                version.generation = kept.document.generation();
+                version.keys = Some(kept.document.records().len());
             }
         }
     }
@@ -138,6 +138,9 @@ fn table(versions: &[Listed], detailed: bool) -> String {
 #[derive(Serialize)]
 struct RolledBack<'a> {
     version: &'a str,
+    /// Why what was stored could not be compared.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    damage: Option<String>,
     appears: Vec<Moved>,
     disappears: Vec<Moved>,
     changes: Vec<Moved>,
@@ -170,13 +173,21 @@ pub async fn rollback(mut args: Args) -> Result<ExitCode, Failure> {
     let refresh = RefreshPlan::new(&settings, no_refresh)?;
     let store = DocumentStore::open(&settings).await?;
 
-    let floor = newest_generation(&store).await?;
+    let floor = highest_generation(&store).await?;
     let earlier = store.read_version(&version).await?.ok_or_else(|| {
         Failure::failed("there is no such version, or the document was deleted in it\n'heare-auth history' lists them.")
     })?;
-    let current = store.read().await?;
+    let (current, damage) = store.read_or_damage().await?;
+    if let Some(CommitError::Envelope(error)) = damage
+        && !earlier.is_sealed
+    {
+        // Nothing has shown yet that it is the object that is wrong, and not the secret.
+        return Err(store.failure(&error.into(), None));
+    }
+    let earlier = earlier.document;
     let seen = Seen::of(&current);
     let mut plan = RolledBack::plan(&version, &current, &earlier, store.now())?;
+    plan.damage = damage.map(|damage| damage.to_string());
     drop(current);
     if !json {
         output::answer(&plan.lines())?;
@@ -194,16 +205,20 @@ pub async fn rollback(mut args: Args) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// What instances may have in force even when the document is gone: that of the version that was stored last.
-async fn newest_generation(store: &DocumentStore) -> Result<u64, Failure> {
-    let versions = kept_versions(store, DEFAULT_LIMIT).await?;
-    let newest = versions.iter().find(|version| !version.is_deletion);
-    let Some(newest) = newest else {
-        return Ok(0);
-    };
-    // One that is no document was never in force.
-    let document = store.read_version(&newest.id).await.ok().flatten();
-    Ok(document.and_then(|document| document.generation()).unwrap_or_default())
+/// What instances may have in force even when the document is gone. It need not be that of the version that was stored last:
+/// nobody takes an older document that was copied over a newer one, or a new one that was begun after a deletion.
+async fn highest_generation(store: &DocumentStore) -> Result<u64, Failure> {
+    let mut highest = 0;
+    for version in kept_versions(store, DEFAULT_LIMIT).await? {
+        if version.is_deletion {
+            continue;
+        }
+        // One that is no document was never in force.
+        if let Ok(Some(kept)) = store.read_version(&version.id).await {
+            highest = highest.max(kept.document.generation().unwrap_or_default());
+        }
+    }
+    Ok(highest)
 }
 
 impl<'a> RolledBack<'a> {
@@ -222,6 +237,7 @@ impl<'a> RolledBack<'a> {
         };
         Ok(Self {
             version,
+            damage: None,
             appears: moved(difference.appears),
             disappears: moved(difference.disappears),
             changes: moved(difference.changes),
@@ -266,6 +282,9 @@ impl<'a> RolledBack<'a> {
 
     fn lines(&self) -> String {
         let mut lines = format!("Roll back to version {}:\n", shown(self.version));
+        if let Some(damage) = &self.damage {
+            writeln!(lines, "  what is stored now cannot be read: {damage}").expect("a String takes everything");
+        }
         for (title, keys) in [
             ("appears", &self.appears),
             ("disappears", &self.disappears),

@@ -16,7 +16,7 @@ use crate::{
     envelope::{Envelope, EnvelopeError},
     store::{
         Store, StoreError, Versions,
-        commit::{self, CommitError, Committed},
+        commit::{self, CommitError, Committed, Kept},
     },
 };
 
@@ -60,12 +60,21 @@ impl DocumentStore {
         read.map_err(|error| self.failure(&error, None))
     }
 
+    /// Also where something is stored that is no document: then an empty one stands for it, beside what is wrong with it.
+    pub async fn read_or_damage(&self) -> Result<(Document, Option<CommitError>), Failure> {
+        match commit::read(&self.store, &self.envelope).await {
+            Ok(document) => Ok((document, None)),
+            Err(error) if error.is_damage() => Ok((Document::empty(), Some(error))),
+            Err(error) => Err(self.failure(&error, None)),
+        }
+    }
+
     pub async fn versions(&self, limit: usize) -> Result<Versions, Failure> {
         let versions = self.store.versions(limit).await;
         versions.map_err(|error| self.failure(&error.into(), None))
     }
 
-    pub async fn read_version(&self, id: &str) -> Result<Option<Document>, Failure> {
+    pub async fn read_version(&self, id: &str) -> Result<Option<Kept>, Failure> {
         let read = commit::read_version(&self.store, &self.envelope, id).await;
         read.map_err(|error| self.failure(&error, None))
     }
@@ -86,7 +95,7 @@ impl DocumentStore {
         outcome.map_err(|error| self.failure(&error, Some(change)))
     }
 
-    fn failure(&self, error: &CommitError, change: Option<&Change>) -> Failure {
+    pub fn failure(&self, error: &CommitError, change: Option<&Change>) -> Failure {
         let location = self.store.location();
         Failure::Failed(match error {
             CommitError::Change(ChangeError::UnknownKey) => match change.and_then(Change::key_id) {

@@ -45,6 +45,11 @@ pub enum CommitError {
 }
 
 impl CommitError {
+    /// Something is stored, and it is no document, or does not open with this secret.
+    pub const fn is_damage(&self) -> bool {
+        matches!(self, Self::Document(_) | Self::Envelope(EnvelopeError::WrongSecret))
+    }
+
     /// The one word for it, wherever it is told: in the audit log, and as the `code` of an answer.
     pub const fn word(&self) -> &'static str {
         match self {
@@ -95,14 +100,23 @@ impl Default for Patience {
 
 /// The stored document as it is now, for commands that only look.
 pub async fn read(store: &Store, envelope: &Envelope) -> Result<Document, CommitError> {
-    Ok(parse(&store.read_if_changed(None).await?, envelope)?.0)
+    parse(&store.read_if_changed(None).await?, envelope)
 }
 
-/// One version of the stored document; `None` when there is no such version.
-pub async fn read_version(store: &Store, envelope: &Envelope, id: &str) -> Result<Option<Document>, CommitError> {
+/// A version of the stored document.
+pub struct Kept {
+    pub document: Document,
+    pub is_sealed: bool,
+}
+
+/// One version; `None` when there is no such version.
+pub async fn read_version(store: &Store, envelope: &Envelope, id: &str) -> Result<Option<Kept>, CommitError> {
     match store.read_version(id).await? {
         Fetched::Missing | Fetched::Unchanged => Ok(None),
-        fetched @ Fetched::Object { .. } => Ok(Some(parse(&fetched, envelope)?.0)),
+        fetched @ Fetched::Object { .. } => Ok(Some(Kept {
+            document: parse(&fetched, envelope)?,
+            is_sealed: is_sealed(&fetched),
+        })),
     }
 }
 
@@ -258,11 +272,15 @@ impl Commit<'_> {
             return Err(StoreError::Failed.into());
         }
         self.seen |= matches!(fetched, Fetched::Object { .. });
-        let (document, expect) = parse(&fetched, self.envelope)?;
+        let document = match parse(&fetched, self.envelope) {
+            // An earlier version takes the place of what is no document, too.
+            Err(error) if error.is_damage() && matches!(self.change, Change::Restore(_)) => Document::empty(),
+            parsed => parsed?,
+        };
         Ok(Current {
-            fetched,
             document,
-            expect,
+            expect: expect(&fetched),
+            fetched,
         })
     }
 
@@ -379,14 +397,18 @@ enum Outcome {
     Open,
 }
 
-fn parse(fetched: &Fetched, envelope: &Envelope) -> Result<(Document, Expect), CommitError> {
+fn parse(fetched: &Fetched, envelope: &Envelope) -> Result<Document, CommitError> {
     match fetched {
-        Fetched::Object { version, bytes } => Ok((
-            Document::parse(&envelope.open(bytes)?)?,
-            Expect::Version(version.clone()),
-        )),
+        Fetched::Object { bytes, .. } => Ok(Document::parse(&envelope.open(bytes)?)?),
         // Nothing was known that could be unchanged.
-        Fetched::Missing | Fetched::Unchanged => Ok((Document::empty(), Expect::Absent)),
+        Fetched::Missing | Fetched::Unchanged => Ok(Document::empty()),
+    }
+}
+
+fn expect(fetched: &Fetched) -> Expect {
+    match fetched {
+        Fetched::Object { version, .. } => Expect::Version(version.clone()),
+        Fetched::Missing | Fetched::Unchanged => Expect::Absent,
     }
 }
 

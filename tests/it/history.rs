@@ -122,11 +122,11 @@ fn a_key_that_a_rollback_would_bring_back_to_life_is_named_with_what_it_was() {
 
 #[test]
 fn a_deleted_document_is_brought_back_above_what_is_in_force() {
-    let (settings, delete) = StoredObject::new().versioned();
+    let (settings, object) = StoredObject::new().versioned();
     let first = create(&settings, "first");
     create(&settings, "second");
     let service = settings.clone().with("POLL_INTERVAL", "50ms").start_ready();
-    delete();
+    object.delete();
     service.wait_for_event("poll_failed", |line| line["error"] == "object_gone");
     let all = versions(&settings);
     assert_eq!(
@@ -142,6 +142,78 @@ fn a_deleted_document_is_brought_back_above_what_is_in_force() {
     eventually("the document is taken", || service.ready().1["generation"] == 3);
     assert_eq!(service.verify(first["secret"].as_str().expect("a text")).0, 200);
     assert_eq!(service.health().1["keys_count"], 1);
+}
+
+#[test]
+fn a_version_takes_the_place_of_what_is_no_document() {
+    let sealing = |settings: Settings| settings.with("STORAGE_SECRET", "a storage secret");
+    for (damage, told) in [
+        (&b""[..], "the object is empty"),
+        (b"<html>out of order</html>", "the object is not JSON"),
+        (
+            b"HEARE_ENCRYPTED_V1:gAAAAABl",
+            "the object does not open with STORAGE_SECRET",
+        ),
+    ] {
+        let (settings, object) = StoredObject::new().versioned();
+        let settings = sealing(settings);
+        let key = create(&settings, "first");
+        create(&settings, "second");
+        let earlier = version(&settings, 1);
+        let service = settings.clone().with("POLL_INTERVAL", "50ms").start_ready();
+        object.put(damage);
+        service.wait_for_event("load_failed", |_| true);
+        let said = run(&settings, &["rollback", &earlier, "--yes", "--no-refresh"]).done();
+        let plan = format!("Roll back to version {earlier}:\n  what is stored now cannot be read: {told}\n");
+        assert!(said.stdout.starts_with(&plan), "{}", said.stdout);
+        assert!(
+            said.stdout.ends_with("✓ Rolled back: 1 keys, generation 3.\n"),
+            "{}",
+            said.stdout
+        );
+        eventually("it is taken", || service.ready().1["generation"] == 3);
+        assert_eq!(service.verify(key["secret"].as_str().expect("a text")).0, 200);
+    }
+}
+
+#[test]
+fn with_a_wrong_storage_secret_nothing_is_rolled_back() {
+    let (settings, _) = StoredObject::new().versioned();
+    create(&settings, "plain");
+    let plain = version(&settings, 1);
+    let sealing = |secret: &str| settings.clone().with("STORAGE_SECRET", secret);
+    let name = |name: &str| settings.get(name).expect("it is set");
+    let location = format!("s3://{}/{}", name("S3_BUCKET"), name("S3_KEY"));
+    create(&sealing("a storage secret"), "sealed");
+    run(&sealing("another"), &["rollback", &plain, "--yes", "--no-refresh"]).failed(
+        1,
+        &format!("Error: the object does not open with STORAGE_SECRET ({location})"),
+    );
+    assert_eq!(versions(&sealing("a storage secret")).len(), 2, "nothing was written");
+}
+
+#[test]
+fn a_rollback_rises_above_what_was_in_force_when_an_older_document_lay_over_it() {
+    let (settings, object) = StoredObject::new().versioned();
+    let first = create(&settings, "first");
+    for name in ["second", "third", "fourth"] {
+        create(&settings, name);
+    }
+    let service = settings.clone().with("POLL_INTERVAL", "50ms").start_ready();
+    object.put(r#"{"generation":1,"keys":[]}"#);
+    service.wait_for_event("load_failed", |line| line["error"] == "older_generation");
+    let said = run(
+        &settings,
+        &["rollback", &version(&settings, 2), "--yes", "--no-refresh"],
+    )
+    .done();
+    assert!(
+        said.stdout.ends_with("✓ Rolled back: 2 keys, generation 5.\n"),
+        "{}",
+        said.stdout
+    );
+    eventually("it is taken", || service.ready().1["generation"] == 5);
+    assert_eq!(service.verify(first["secret"].as_str().expect("a text")).0, 200);
 }
 
 #[test]

@@ -153,7 +153,7 @@ fn a_leaked_key_is_found_ended_and_replaced() {
 #[test]
 fn a_lost_document_comes_back_from_a_version_a_snapshot_or_an_export() {
     let object = StoredObject::new();
-    let (settings, delete) = object.versioned();
+    let (settings, stored) = object.versioned();
     let mut instances = Instances::with(settings);
     let snapshot = instances.settings.home().join("snapshot.json");
     instances.set("SNAPSHOT_PATH", snapshot.to_str().expect("temporary paths are UTF-8"));
@@ -174,7 +174,7 @@ fn a_lost_document_comes_back_from_a_version_a_snapshot_or_an_export() {
                         serde_json::from_slice(&text).is_ok_and(|json: serde_json::Value| json["generation"] == newest)
                     });
                 }
-                delete();
+                stored.delete();
                 instances.wait_for_error("object_gone");
             }
             "the instances see it" => instances.each().for_each(|service| {

@@ -116,7 +116,11 @@ impl Seaweed {
     }
 
     pub async fn put_object(&self, key: &str, bytes: &[u8]) {
-        put(self.address(), key, bytes.to_vec())
+        self.put_object_in(self.bucket, key, bytes).await;
+    }
+
+    pub async fn put_object_in(&self, bucket: &str, key: &str, bytes: &[u8]) {
+        put(self.address(), bucket, key, bytes.to_vec())
             .await
             .expect("the object is stored");
     }
@@ -202,7 +206,7 @@ impl Seaweed {
             let end = Instant::now() + Duration::from_mins(1);
             while Instant::now() < end {
                 let bucket = client(address).create_bucket().bucket(BUCKET).send().await;
-                if bucket.is_ok() && put(address, "ready", b"ready".to_vec()).await.is_ok() {
+                if bucket.is_ok() && put(address, BUCKET, "ready", b"ready".to_vec()).await.is_ok() {
                     return true;
                 }
                 tokio::time::sleep(Duration::from_millis(50)).await;
@@ -246,10 +250,10 @@ fn client(address: SocketAddr) -> Client {
     )
 }
 
-async fn put(address: SocketAddr, key: &str, bytes: Vec<u8>) -> Result<(), String> {
+async fn put(address: SocketAddr, bucket: &str, key: &str, bytes: Vec<u8>) -> Result<(), String> {
     let request = client(address)
         .put_object()
-        .bucket(BUCKET)
+        .bucket(bucket)
         .key(key)
         .body(ByteStream::from(bytes));
     request.send().await.map(drop).map_err(|error| format!("{error:?}"))

@@ -14,6 +14,27 @@ pub struct StoredObject {
     key: String,
 }
 
+/// One in a bucket that keeps every version.
+pub struct VersionedObject {
+    seaweed: &'static Seaweed,
+    bucket: &'static str,
+    key: String,
+}
+
+impl VersionedObject {
+    /// Puts bytes there as the newest version, as any other program could.
+    pub fn put(&self, bytes: impl AsRef<[u8]>) {
+        let (seaweed, bucket, key) = (self.seaweed, self.bucket, self.key.clone());
+        let bytes = bytes.as_ref().to_vec();
+        blocking(async move { seaweed.put_object_in(bucket, &key, &bytes).await });
+    }
+
+    pub fn delete(&self) {
+        let (seaweed, bucket, key) = (self.seaweed, self.bucket, self.key.clone());
+        blocking(async move { seaweed.delete_object_in(bucket, &key).await });
+    }
+}
+
 impl StoredObject {
     pub fn new() -> Self {
         Self::of(Seaweed::get())
@@ -73,16 +94,12 @@ impl StoredObject {
         self.seaweed.environment(self.seaweed.address(), &self.key)
     }
 
-    /// An object of this name in a bucket that keeps every version, and what deletes it there.
-    pub fn versioned(&self) -> (Settings, impl Fn() + use<>) {
+    /// An object of this name in a bucket that keeps every version.
+    pub fn versioned(&self) -> (Settings, VersionedObject) {
         let (seaweed, key) = (self.seaweed, self.key.clone());
         let bucket = seaweed.versioned_bucket();
-        let settings = self.settings().with("S3_BUCKET", bucket);
-        let delete = move || {
-            let key = key.clone();
-            blocking(async move { seaweed.delete_object_in(bucket, &key).await });
-        };
-        (settings, delete)
+        let object = VersionedObject { seaweed, bucket, key };
+        (self.settings().with("S3_BUCKET", bucket), object)
     }
 
     /// A TCP proxy before the server, and where it listens.
