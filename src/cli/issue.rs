@@ -13,6 +13,7 @@ use super::{
     output::{self, note, shown},
     record,
     service::{AfterChange, RefreshOutcome, RefreshPlan},
+    signals::Signals,
     store::DocumentStore,
     terms::{self, TermOptions, Terms, checked_metadata, checked_name},
 };
@@ -77,6 +78,29 @@ struct Plan {
     expires: Option<Timestamp>,
 }
 
+/// Said when somebody interrupts the command before the store has answered.
+const WAITS: &str = "⚠️  Waiting for the store: else the new secret would be lost.\n";
+
+/// What follows when the secret has been written. It is shown before the service is called, and until it is shown no signal
+/// ends the command: whatever happens then, it has been seen.
+struct Showing {
+    json: bool,
+    refresh: RefreshPlan,
+    signals: Signals,
+}
+
+impl Showing {
+    async fn end(mut self, after: &AfterChange) -> Result<ExitCode, Failure> {
+        let outcome = self.refresh.carry_out_until(self.signals.arrival(), after).await;
+        output::answer(&if self.json {
+            format!("{}}}\n", output::json_line(&outcome).trim_end())
+        } else {
+            with_warning(&outcome)
+        })?;
+        Ok(self.signals.exit_code())
+    }
+}
+
 pub async fn create(mut args: Args) -> Result<ExitCode, Failure> {
     args.store_flags()?;
     args.setting("--refresh-url", "REFRESH_URL")?;
@@ -100,7 +124,9 @@ pub async fn create(mut args: Args) -> Result<ExitCode, Failure> {
     if expires.is_some_and(|expires| now >= expires) {
         note("⚠️  Warning: the key is expired already: --expires-at is in the past.\n");
     }
-    let applied = store.commit(&Change::Create(Box::new(key.clone()))).await?.applied;
+    let change = Change::Create(Box::new(key.clone()));
+    let mut signals = Signals::hold()?;
+    let applied = signals.outlast(store.commit(&change), WAITS).await?.applied;
     tell_sealed(applied.sealed);
     let created = CreatedKey {
         id: &key.id,
@@ -114,7 +140,8 @@ pub async fn create(mut args: Args) -> Result<ExitCode, Failure> {
         sealed: applied.sealed,
         refresh: RefreshOutcome::Skipped(()),
     };
-    show_created(created, refresh, json).await
+    let showing = Showing { json, refresh, signals };
+    show_created(created, showing).await
 }
 
 fn plan(wishes: Wishes, prefixes: &Prefixes, now: Timestamp) -> Result<Plan, Failure> {
@@ -155,16 +182,14 @@ fn plan(wishes: Wishes, prefixes: &Prefixes, now: Timestamp) -> Result<Plan, Fai
     })
 }
 
-/// The secret is shown before the service is called: whatever happens then, it has been seen.
-async fn show_created(mut key: CreatedKey<'_>, refresh: RefreshPlan, json: bool) -> Result<ExitCode, Failure> {
+async fn show_created(key: CreatedKey<'_>, showing: Showing) -> Result<ExitCode, Failure> {
     let after = AfterChange {
         happened: "The key was created",
         remedy: "Run 'heare-auth refresh' manually to load the new key.",
     };
-    if json {
-        key.refresh = refresh.carry_out(&after).await;
-        write_secret(&output::json_line(&key), key.id, "created")?;
-        return Ok(ExitCode::SUCCESS);
+    if showing.json {
+        write_secret(&all_but_the_refresh(&key), key.id, "created")?;
+        return showing.end(&after).await;
     }
     let mut lines = vec![
         ("ID", key.id.to_owned()),
@@ -176,7 +201,7 @@ async fn show_created(mut key: CreatedKey<'_>, refresh: RefreshPlan, json: bool)
     ];
     lines.extend(key.terms.lines());
     write_secret(&block("Created API key:", &lines), key.id, "created")?;
-    end_with_warning(&refresh.carry_out(&after).await)
+    showing.end(&after).await
 }
 
 pub async fn rotate(mut args: Args) -> Result<ExitCode, Failure> {
@@ -193,7 +218,9 @@ pub async fn rotate(mut args: Args) -> Result<ExitCode, Failure> {
         overlap_until,
         at: now,
     };
-    let applied = key.store.commit(&Change::Rotate(rotation)).await?.applied;
+    let change = Change::Rotate(rotation);
+    let mut signals = Signals::hold()?;
+    let applied = signals.outlast(key.store.commit(&change), WAITS).await?.applied;
     tell_sealed(applied.sealed);
     let terms = Terms::of_text(applied.record.as_deref().unwrap_or_default());
     let rotated = RotatedKey {
@@ -206,18 +233,22 @@ pub async fn rotate(mut args: Args) -> Result<ExitCode, Failure> {
         sealed: applied.sealed,
         refresh: RefreshOutcome::Skipped(()),
     };
-    show_rotated(rotated, key.refresh, key.json).await
+    let showing = Showing {
+        json: key.json,
+        refresh: key.refresh,
+        signals,
+    };
+    show_rotated(rotated, showing).await
 }
 
-async fn show_rotated(mut key: RotatedKey<'_>, refresh: RefreshPlan, json: bool) -> Result<ExitCode, Failure> {
+async fn show_rotated(key: RotatedKey<'_>, showing: Showing) -> Result<ExitCode, Failure> {
     let after = AfterChange {
         happened: "The key was rotated",
         remedy: "Run 'heare-auth refresh' manually to load its new secret.",
     };
-    if json {
-        key.refresh = refresh.carry_out(&after).await;
-        write_secret(&output::json_line(&key), key.id, "rotated")?;
-        return Ok(ExitCode::SUCCESS);
+    if showing.json {
+        write_secret(&all_but_the_refresh(&key), key.id, "rotated")?;
+        return showing.end(&after).await;
     }
     let old = key
         .previous_expires_at
@@ -230,7 +261,7 @@ async fn show_rotated(mut key: RotatedKey<'_>, refresh: RefreshPlan, json: bool)
         ("Old Secret", old),
     ];
     write_secret(&block("Rotated API key:", &lines), key.id, "rotated")?;
-    end_with_warning(&refresh.carry_out(&after).await)
+    showing.end(&after).await
 }
 
 /// How the key's secret begins is settled when it is made and stays so. That there is no such key is found by the change,
@@ -247,13 +278,20 @@ fn block(title: &str, lines: &[(&str, String)]) -> String {
     format!("{title}\n{}", lines.collect::<String>())
 }
 
-fn end_with_warning(refresh: &RefreshOutcome) -> Result<ExitCode, Failure> {
+/// The line of JSON up to what the service has yet to answer.
+fn all_but_the_refresh(key: &impl Serialize) -> String {
+    let line = output::json_line(key);
+    let open = line.strip_suffix("null}\n");
+    open.expect("the refresh comes last and has not been asked for")
+        .to_owned()
+}
+
+fn with_warning(refresh: &RefreshOutcome) -> String {
     let line = refresh.line();
     let line = if line.is_empty() { line } else { format!("\n{line}") };
-    output::answer(&format!(
+    format!(
         "{line}\n⚠️  Save the SECRET securely - it will not be shown again!\n    Use the ID for reference and logging.\n"
-    ))?;
-    Ok(ExitCode::SUCCESS)
+    )
 }
 
 /// A secret that nobody could read is of no use to anybody.

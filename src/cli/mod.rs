@@ -20,6 +20,7 @@ mod record;
 mod scan;
 mod serve;
 mod service;
+mod signals;
 mod store;
 mod terms;
 mod trail;

@@ -109,10 +109,20 @@ impl RefreshPlan {
 
     /// Calls the service once. A failure is a warning: the change has been made.
     pub async fn carry_out(self, after: &AfterChange) -> RefreshOutcome {
+        self.carry_out_until(std::future::pending(), after).await
+    }
+
+    /// The same, but the service is not waited for any longer than this.
+    pub async fn carry_out_until(self, end: impl Future<Output = ()>, after: &AfterChange) -> RefreshOutcome {
         let Some(url) = self.0 else {
             return RefreshOutcome::Skipped(());
         };
-        match call_refresh(&url).await {
+        let called = tokio::select! {
+            biased;
+            () = end => Err(RefreshError("the command was interrupted".to_owned())),
+            called = call_refresh(&url) => called,
+        };
+        match called {
             Ok(refreshed) => RefreshOutcome::Done(refreshed),
             Err(error) => {
                 output::note(&format!(

@@ -124,9 +124,24 @@ impl DocumentStore {
                 ChangeError::TooManySecrets | ChangeError::Changed | ChangeError::NotAllowed | ChangeError::Unsound,
             )
             | CommitError::ConditionsIgnored => error.to_string(),
-            CommitError::Unknown => format!("{error}\nLook with 'heare-auth list' before trying again."),
+            CommitError::Unknown => format!("{error}\n{}", after_unknown(change)),
             CommitError::Contended => format!("{error}\nTry again."),
         })
+    }
+}
+
+/// What may be there now, and what to do about it. A secret that was made for the change has been shown to nobody.
+fn after_unknown(change: Option<&Change>) -> String {
+    match change {
+        Some(Change::Create(key)) => format!(
+            "The key {} may exist, with a secret that nobody has: delete it when 'heare-auth list' shows it, and create another one.",
+            key.id
+        ),
+        Some(Change::Rotate(_)) => {
+            "The key may have a new secret, which nobody has, in the place of the one before: rotate the key again."
+                .to_owned()
+        }
+        _ => "Look with 'heare-auth list' before trying again.".to_owned(),
     }
 }
 

@@ -38,7 +38,7 @@ pub enum CommitError {
         "the store ignores write conditions, so a write could undo somebody else's; ALLOW_UNCONDITIONAL_WRITES=true overrides"
     )]
     ConditionsIgnored,
-    #[error("the store's answer was lost and it could not be found out whether the change was made")]
+    #[error("the store gave no clear answer, and it could not be found out whether the change was made")]
     Unknown,
     #[error("other writers were faster every time; nothing was changed")]
     Contended,

@@ -1,6 +1,10 @@
 //! `create` with an owner, an environment and terms; `rotate`.
 
-use std::process::Child;
+use std::{
+    fs::OpenOptions,
+    io::{BufRead as _, BufReader},
+    process::Child,
+};
 
 use heare_auth::core::{
     id::{Prefixes, SecretForm, recognise},
@@ -10,7 +14,12 @@ use heare_auth::core::{
 use serde_json::{Value, json};
 
 use super::{Said, create, id_of, run, run_with_input, stored, stub::Stub};
-use crate::support::service::Settings;
+use crate::support::{
+    fault_proxy::Fault,
+    service::{Settings, eventually},
+    signals,
+    stored_object::StoredObject,
+};
 
 fn record_of(settings: &Settings, id: &str) -> Value {
     let document: Value = serde_json::from_str(&stored(settings)).expect("the document is JSON");
@@ -465,4 +474,120 @@ fn a_new_secret_that_cannot_be_written_is_a_failure() {
 
 fn end(child: Child) -> Said {
     child.wait_with_output().expect("it ends").into()
+}
+
+#[test]
+fn who_interrupts_the_refresh_has_seen_the_secret() {
+    let settings = Settings::file_store();
+    let key = create(&settings, "reports");
+    let [create, rotate] = [&["create", "--name", "a"] as &[&str], &["rotate", id_of(&key)]];
+    for (arguments, name, code) in [(create, "INT", 130), (rotate, "TERM", 143), (create, "HUP", 129)] {
+        for json in [false, true] {
+            let service = Stub::silent();
+            let url = service.url("/refresh");
+            let more: &[&str] = if json { &["--json"] } else { &[] };
+            let child = settings.spawn(&[arguments, &["--refresh-url", &url], more].concat());
+            eventually("the service is called", || service.requests().len() == 1);
+            signals::send(name, child.id());
+            let said = end(child);
+            assert_eq!(said.code, Some(code), "{name}: {}", said.stderr);
+            let warning = "⚠️  Warning: Could not refresh service: the command was interrupted\n";
+            assert!(said.stderr.contains(warning), "{}", said.stderr);
+            let secret = if json {
+                let refresh = json!({"success": false, "error": "the command was interrupted"});
+                assert_eq!(said.json()["refresh"], refresh);
+                said.json()["secret"].clone()
+            } else {
+                let mut lines = said.stdout.lines();
+                json!(lines.find_map(|line| line.strip_prefix("  Secret:      ")))
+            };
+            assert_eq!(verdict(&settings, &secret), "good");
+        }
+    }
+}
+
+#[test]
+fn a_secret_in_json_is_written_before_the_service_answers() {
+    let settings = Settings::file_store();
+    let service = Stub::silent();
+    let url = service.url("/refresh");
+    let mut child = settings.spawn(&["create", "--name", "a", "--json", "--refresh-url", &url]);
+    eventually("the service is called", || service.requests().len() == 1);
+    // Nobody can put this off.
+    signals::send("KILL", child.id());
+    child.wait().expect("it ends");
+    let said = end(child).stdout;
+    let key: Value = serde_json::from_str(&format!("{said}null}}")).expect("all but the refresh");
+    assert_eq!(verdict(&settings, &key["secret"]), "good");
+}
+
+#[test]
+fn who_interrupts_the_write_is_still_given_the_secret() {
+    let settings = Settings::file_store();
+    create(&settings, "reports");
+    let lock = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(settings.document().with_extension("json.lock"))
+        .expect("a lock file");
+    lock.lock().expect("nobody writes now");
+    let mut child = settings.spawn(&["create", "--name", "a", "--no-refresh", "--json"]);
+    let status = format!("/proc/{}/status", child.id());
+    eventually("it handles the signal", || handles(&status, 15));
+    signals::send("TERM", child.id());
+    let mut line = String::new();
+    let mut stderr = BufReader::new(child.stderr.take().expect("stderr is piped"));
+    stderr.read_line(&mut line).expect("stderr can be read");
+    assert_eq!(line, "⚠️  Waiting for the store: else the new secret would be lost.\n");
+    drop(lock);
+    let said = end(child);
+    assert_eq!(said.code, Some(143));
+    let key = said.json();
+    assert_eq!(record_of(&settings, id_of(&key))["secret_hash"], hash(&key["secret"]));
+}
+
+/// By the mask of signals that a process catches.
+fn handles(status: &str, number: u32) -> bool {
+    let status = std::fs::read_to_string(status).expect("the process runs");
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigCgt:"));
+    let mask = u64::from_str_radix(mask.expect("the kernel knows this line").trim(), 16);
+    mask.expect("a number") & (1 << (number - 1)) != 0
+}
+
+#[test]
+fn where_the_outcome_is_unknown_it_is_said_what_to_do_about_a_secret_that_nobody_has() {
+    let object = StoredObject::new();
+    let before = hash(&json!("sec_before"));
+    object.put(json!({"keys": [{"id": "key_1", "secret_hash": before, "name": "A"}]}).to_string());
+    let proxy = object.proxy();
+    let settings = object.settings_through(&proxy);
+    let unknown = |arguments: &[&str]| {
+        // The first two writes ask whether the store keeps conditions.
+        proxy.heal();
+        proxy.pass("PUT", 2);
+        proxy.fail("PUT", usize::MAX, Fault::Hangup);
+        run(&settings, &[arguments, &["--no-refresh"]].concat()).failed(
+            1,
+            "Error: the store gave no clear answer, and it could not be found out whether the change was made",
+        )
+    };
+    let said = unknown(&["create", "--name", "a"]).stderr;
+    let line = said.lines().nth(1).expect("what to do");
+    let id = line
+        .strip_prefix("The key key_")
+        .and_then(|rest| rest.split(' ').next());
+    assert_eq!(id.map(str::len), Some(19), "{said}");
+    let id = format!("key_{}", id.unwrap_or_default());
+    assert_eq!(
+        line,
+        format!(
+            "The key {id} may exist, with a secret that nobody has: delete it when 'heare-auth list' shows it, and create another one."
+        )
+    );
+    assert!(!said.contains("sec_"));
+    let said = unknown(&["rotate", "key_1"]).stderr;
+    assert_eq!(
+        said.lines().nth(1),
+        Some("The key may have a new secret, which nobody has, in the place of the one before: rotate the key again.")
+    );
 }

@@ -16,17 +16,26 @@ pub struct Stub {
 impl Stub {
     /// `status` is such as `200 OK`.
     pub fn answering(status: &str, body: &str) -> Self {
+        Self::giving(Some(format!(
+            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
+            body.len()
+        )))
+    }
+
+    fn giving(answer: Option<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has a free port");
         let address = listener.local_addr().expect("a bound socket has an address");
         let requests = Arc::new(Mutex::new(Vec::new()));
-        let answer = format!(
-            "HTTP/1.1 {status}\r\nContent-Type: application/json\r\nContent-Length: {}\r\nConnection: close\r\n\r\n{body}",
-            body.len()
-        );
         let kept = Arc::clone(&requests);
         thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                answer_one(stream, &answer, &kept);
+            let mut unanswered = Vec::new();
+            for mut stream in listener.incoming().flatten() {
+                keep_one(&stream, &kept);
+                match &answer {
+                    // A caller that has gone away needs no answer.
+                    Some(answer) => drop(stream.write_all(answer.as_bytes())),
+                    None => unanswered.push(stream),
+                }
             }
         });
         Self { address, requests }
@@ -34,6 +43,11 @@ impl Stub {
 
     pub fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
+    }
+
+    /// Takes every request and gives no answer.
+    pub fn silent() -> Self {
+        Self::giving(None)
     }
 
     /// Each request's line, headers and body.
@@ -45,8 +59,8 @@ impl Stub {
     }
 }
 
-fn answer_one(mut stream: TcpStream, answer: &str, kept: &Mutex<Vec<String>>) {
-    let mut reader = BufReader::new(stream.try_clone().expect("a socket can be cloned"));
+fn keep_one(stream: &TcpStream, kept: &Mutex<Vec<String>>) {
+    let mut reader = BufReader::new(stream);
     let mut request = String::new();
     while !request.ends_with("\r\n\r\n") && reader.read_line(&mut request).is_ok_and(|length| length > 0) {}
     let length = request
@@ -63,7 +77,5 @@ fn answer_one(mut stream: TcpStream, answer: &str, kept: &Mutex<Vec<String>>) {
     if reader.read_exact(&mut body).is_ok() {
         request.push_str(&String::from_utf8_lossy(&body));
         kept.lock().expect("no test panics while it looks").push(request);
-        // A caller that has gone away needs no answer.
-        let _ = stream.write_all(answer.as_bytes());
     }
 }
