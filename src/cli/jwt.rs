@@ -77,13 +77,14 @@ fn in_file(settings: &Settings, path: &Path, form: Form, asked: &Asked) -> Resul
         let count = key_file::read(path, form).map_err(failed)?.len();
         return tell_file(path, form, asked, None, count - 1);
     }
+    // Settings that cannot be used stop the command while nothing has happened yet.
     let ttl = token_ttl(&|name| settings.get(name))?;
+    let place = DatabasePlace::from_lookup(&|name| settings.get(name))?;
     let drop_after = asked.drop_old.then(|| ttl + MARGIN);
     let now = Clock::default().now();
     let mut refused = false;
     let mut fill = |bytes: &mut [u8]| refused |= SysRng.try_fill_bytes(bytes).is_err();
     let rotated = key_file::rotate(path, form, drop_after, now, &mut fill).map_err(failed)?;
-    let place = DatabasePlace::from_lookup(&|name| settings.get(name))?;
     settings
         .trail
         .add_account(&place, Action::RotateSigningKey, rotated.id.clone(), now);

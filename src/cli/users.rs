@@ -229,10 +229,11 @@ async fn disable(named: Named, options: &Options) -> Result<ExitCode, Failure> {
     let (accounts, id) = (&named.accounts, named.user.id);
     let changed = accounts.users.disable(id, accounts.now).await;
     let changed = changed.map_err(|error| accounts.failure(error))?;
-    let ended = named.end_all().await?;
+    // What fails below does not take it back, and a repetition changes nothing any more.
     if changed {
         accounts.write_down(Action::DisableAccount, Some(id));
     }
+    let ended = named.end_all().await?;
     let sentence = if changed {
         format!("✓ Disabled: {}\n", named.login())
     } else {

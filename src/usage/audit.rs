@@ -241,18 +241,18 @@ pub async fn insert(connection: &mut Connection, row: &AuditRow, logged: Logged)
     connection.execute(sql, &values).await.map(drop)
 }
 
-/// Takes over the log events of changes that were made on the command line. Of several services one gets each.
-pub async fn claim(connection: &mut Connection) -> Result<Vec<AuditRow>, DatabaseError> {
+/// Writes the log events of changes that were made on the command line. Of several services one takes over each, and writes
+/// it at once: whatever becomes of the rest, nobody looks again at what is marked.
+pub async fn claim(connection: &mut Connection) -> Result<(), DatabaseError> {
     let waiting = "SELECT id, at, actor, action, key_id, origin, result, request_id FROM audit_log \
                    WHERE logged = 0 ORDER BY id LIMIT 100";
-    let mut claimed = Vec::new();
     for row in connection.fetch(waiting, &[]).await? {
         let mark = "UPDATE audit_log SET logged = 1 WHERE id = $1 AND logged = 0";
         if connection.execute(mark, &row[..1]).await? == 1 {
-            claimed.push(AuditRow::read(&row));
+            AuditRow::read(&row).log();
         }
     }
-    Ok(claimed)
+    Ok(())
 }
 
 /// Removes what is older, a bounded number at a time. Tells whether there may be more.

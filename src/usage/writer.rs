@@ -195,9 +195,14 @@ impl Writer {
 
     /// What is left now is lost.
     async fn part(&self, desk: &mut Desk) {
-        let gathered: u64 = self.gathered().pending.take().iter().map(|row| row.requests).sum();
-        let waiting: u64 = desk.waiting.iter().map(Batch::requests).sum();
-        self.telemetry.metrics.usage_dropped(gathered + waiting);
+        let left = Batch {
+            number: desk.next_number,
+            rows: self.gathered().pending.take(),
+            audits: mem::take(&mut *self.inbox.audits()),
+        };
+        for batch in desk.waiting.drain(..).chain([left]) {
+            self.count_lost(&batch);
+        }
         if let Some(mut connection) = desk.connection.take() {
             let _ = timeout(PATIENCE, instances::leave(&mut connection, &self.name)).await;
             // Everything that was to be kept is committed; this is only for tidiness.
@@ -318,11 +323,15 @@ impl Writer {
         };
         if desk.refusals >= MOST_REFUSALS {
             desk.refusals = 0;
-            let lost = desk.waiting.pop_front();
-            self.telemetry
-                .metrics
-                .usage_dropped(lost.map_or(0, |batch| batch.requests()));
+            if let Some(lost) = desk.waiting.pop_front() {
+                self.count_lost(&lost);
+            }
         }
+    }
+
+    fn count_lost(&self, batch: &Batch) {
+        self.telemetry.metrics.usage_dropped(batch.requests());
+        self.telemetry.metrics.audit_dropped(batch.audits.len() as u64);
     }
 
     /// What is done beside writing while the database is well.
@@ -354,9 +363,7 @@ impl Writer {
     }
 
     async fn claim_and_prune(&self, connection: &mut Connection, prunes_at: &mut Instant) -> Result<(), DatabaseError> {
-        for row in in_time(PATIENCE, audit::claim(connection)).await? {
-            row.log();
-        }
+        in_time(PATIENCE, audit::claim(connection)).await?;
         if *prunes_at > Instant::now() {
             return Ok(());
         }

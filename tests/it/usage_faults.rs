@@ -1,8 +1,15 @@
 //! The database stopped, locked, full, read-only, gone or never there: a verify does not notice, what was counted is kept
 //! up to a bound, and everything comes back by itself.
 
-use std::process::Command;
+use std::{process::Command, sync::Arc};
 
+use heare_auth::{
+    clock::Clock,
+    config::UsageConfig,
+    core::time::Timestamp,
+    telemetry::{Telemetry, log::LogQueue, metrics::Metrics},
+    usage::{Action, AuditEntry, Usage},
+};
 use serde_json::{Value, json};
 
 use crate::support::{
@@ -212,14 +219,95 @@ fn what_is_lost_with_the_database_is_counted() {
         .with("DEST_PORT", bridge.address().port().to_string());
     let (service, _, secret) = start(&settings);
     verify(&service, &secret, 7);
+    let admin = service.create_key_with("operator", &["--scope", "admin"]);
+    for name in ["one", "two", "three"] {
+        let body = json!({ "name": name }).to_string();
+        let made = service
+            .connect()
+            .request("POST", "/api/v1/auth/keys", &[("X-API-Key", &admin)], body.as_bytes())
+            .expect("an answer");
+        assert_eq!(made.status, 201, "{}", made.text());
+    }
     assert!(service.stop().success());
     let mut totals = Totals::default();
     while totals.counter("heare-auth.shutdown") == 0 {
         totals.add_lines(&bridge.next());
     }
-    assert_eq!(totals.counter("heare-auth.usage.dropped"), 7);
+    assert_eq!(totals.counter("heare-auth.usage.dropped"), 7 + 3, "verifies and calls");
+    assert_eq!(totals.counter("heare-auth.audit.dropped"), 3);
     assert_eq!(totals.counter("heare-auth.usage.written"), 0);
     assert!(totals.counter("heare-auth.usage.failed") > 0);
+}
+
+#[test]
+fn what_the_database_refuses_again_and_again_is_given_up_and_counted() {
+    let settings = Settings::file_store();
+    assert!(
+        settings
+            .run(&["create", "--name", "a", "--no-refresh"])
+            .status
+            .success()
+    );
+    // There is an entry, and no other can be added.
+    let path = settings.data_dir().join("heare-auth.db");
+    sqlite::sql(&path, "CREATE UNIQUE INDEX no_more ON audit_log (at >= 0)");
+    let metrics: Arc<Metrics> = Arc::default();
+    let telemetry = Telemetry {
+        metrics: Arc::clone(&metrics),
+        log: LogQueue::start(std::io::sink(), 1 << 20).expect("a thread"),
+    };
+    let config = UsageConfig::from_lookup(&|name| settings.get(name)).expect("good settings");
+    let usage = Usage::start(&config, Arc::new(Clock::default()), telemetry, 1).expect("a thread");
+    let entry = AuditEntry {
+        who: "user:1".to_owned(),
+        what: Action::Revoke,
+        key_id: None,
+        from: "192.0.2.1".to_owned(),
+        when: Timestamp::from_millis(1),
+        result: "ok".to_owned(),
+        request_id: None,
+    };
+    (0..3).for_each(|_| usage.audit(&entry));
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut lost = 0;
+    eventually("the changes are given up", || {
+        // Who asks has everything written before, however short ago that failed.
+        runtime.block_on(usage.summary(1)).expect("an answer");
+        lost += metrics
+            .take()
+            .counters
+            .get("audit.dropped")
+            .copied()
+            .unwrap_or_default();
+        lost > 0
+    });
+    assert_eq!(lost, 3);
+}
+
+#[test]
+fn a_change_of_a_command_is_logged_once_although_the_next_one_cannot_be_taken_over() {
+    let settings = Settings::file_store();
+    let create = |name: &str| {
+        let output = settings.run(&["create", "--name", name, "--no-refresh", "--json"]);
+        let key: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+        key["id"].as_str().expect("an id").to_owned()
+    };
+    let ids = [create("first"), create("second")];
+    let path = settings.data_dir().join("heare-auth.db");
+    sqlite::sql(
+        &path,
+        "CREATE UNIQUE INDEX one_at_a_time ON audit_log (action) WHERE logged = 1",
+    );
+    let service = settings.start();
+    let is_of = |id: &str| {
+        let id = id.to_owned();
+        move |line: &Value| line["key_id"] == id.as_str()
+    };
+    service.wait_for_event("audit", is_of(&ids[0]));
+    failed(&service, "database_failed");
+    sqlite::sql(&path, "DROP INDEX one_at_a_time");
+    service.wait_for_event("audit", is_of(&ids[1]));
+    assert_eq!(service.events("audit").len(), 2, "each once");
 }
 
 #[test]

@@ -122,16 +122,10 @@ const SENTENCES: [(&str, &str); 67] = [
     ("log.dropped", "Log lines that found no room."),
     ("metrics.dropped", "Metrics that did not reach the stats bridge."),
     ("usage.written", "Verifies whose count is in the database."),
-    (
-        "usage.dropped",
-        "Verifies whose count found no room while the database was down.",
-    ),
+    ("usage.dropped", "Verifies whose count never reached the database."),
     ("usage.failed", "Attempts at the database that failed."),
     ("usage.pending", "Rows that wait for the database."),
-    (
-        "audit.dropped",
-        "Changes of keys that found no room while the database was down.",
-    ),
+    ("audit.dropped", "Changes of keys that never reached the database."),
     ("keys.count", "Good records in force."),
     (
         "document.age_seconds",

@@ -13,7 +13,7 @@ use heare_auth::{
 use serde_json::{Value, json};
 
 use super::{Said, run, run_with_input, stored};
-use crate::support::{postgres, service::Settings};
+use crate::support::{ports::RefusingPort, postgres, service::Settings};
 
 /// Made by Python's bcrypt.
 const HASH: &str = "$2b$04$TkRRZbrOaV2PVbQkDsSTwuA1eVjGyhzQYBBEKCPgQjV0kFqzYd3Lm";
@@ -167,6 +167,31 @@ async fn a_user_who_is_disabled_is_logged_out_everywhere() {
     assert_eq!(json_of(&settings, &["users", "enable", "--id", "4"])["changed"], true);
     assert_eq!(json_of(&settings, &["users", "show", "--id", "4"])["status"], "good");
     assert_eq!(json_of(&settings, &["users", "show", "bob"])["sessions"], 1);
+}
+
+#[test]
+fn who_is_disabled_while_sessions_cannot_be_ended_is_in_the_audit_log() {
+    let settings = two_users();
+    let nobody = RefusingPort::bind();
+    let away = settings
+        .clone()
+        .with("REDIS_URL", format!("redis://{}", nobody.address()));
+    let disable = ["users", "disable", "--id", "4"];
+    // Once more changes nothing of the user any more, and is no second entry.
+    for _ in 0..2 {
+        let said = run(&away, &disable);
+        assert_eq!((said.code, said.stdout.as_str()), (Some(1), ""), "{}", said.stderr);
+        assert!(said.stderr.contains("Check REDIS_URL"), "{}", said.stderr);
+        assert_eq!(
+            json_of(&settings, &["users", "show", "--id", "4"])["status"],
+            "disabled"
+        );
+        let audit = json_of(&settings, &["audit", "--what", "disable_account"]);
+        let told: Vec<_> = entries(&audit)
+            .map(|entry| (&entry["key_id"], &entry["result"]))
+            .collect();
+        assert_eq!(told, [(&json!("user:4"), &json!("ok"))]);
+    }
 }
 
 #[tokio::test]
@@ -362,6 +387,30 @@ fn the_secret_beside_a_local_database_is_rotated_in_its_file() {
     assert!(!said.stdout.contains(&secrets()[0]), "a secret in a file is not shown");
     let audit = json_of(&settings, &["audit", "--what", "rotate_signing_key"]);
     assert_eq!(audit["entries"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn a_database_that_cannot_be_meant_stops_a_rotation_before_it_begins() {
+    let settings = Settings::file_store();
+    jwt(&settings, &["--init"]);
+    let path = settings.data_dir().join("jwt-secret");
+    let before = std::fs::read_to_string(&path).unwrap();
+    let pem = settings.home().join("jwt.pem");
+    let with_pem = settings.clone().with("JWT_PRIVATE_KEY", pem.to_str().unwrap());
+    for settings in [settings.clone(), with_pem] {
+        let said = run(
+            &settings.with("DATABASE_URL", "mysql://localhost/keys"),
+            &["jwt", "rotate"],
+        );
+        assert_eq!(said.code, Some(1));
+        assert!(
+            said.stderr.starts_with("Error: DATABASE_URL must be"),
+            "{}",
+            said.stderr
+        );
+    }
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), before);
+    assert!(!pem.exists());
 }
 
 #[test]
