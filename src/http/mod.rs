@@ -29,6 +29,7 @@ pub mod screen;
 pub mod slots;
 pub mod stream;
 pub mod tls;
+pub mod together;
 pub mod verify;
 pub mod watch;
 pub mod worker;

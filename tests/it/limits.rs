@@ -333,6 +333,25 @@ fn a_redis_that_hangs_is_waited_for_by_few_and_briefly() {
 }
 
 #[test]
+fn the_keys_of_a_batch_wait_for_redis_together() {
+    let redis = Redis::start();
+    let ids = ["key_1", "key_2", "key_3", "key_4"];
+    let settings = serving(&ids.map(|id| limited(id, 1000, 3600))).with("REDIS_URL", redis.url());
+    let service = start(&settings);
+    assert_eq!(status(&service, "key_1"), 200);
+    redis.pause();
+    let batch = ids.map(|id| json!({ "api_key": secret_of(id) }));
+    let answer = service.post("/verify/batch", json!(batch).to_string().as_bytes());
+    assert_eq!(answer.status, 200);
+    redis.resume();
+    // Who had waited for the first alone would have asked for no other.
+    eventually("each of them was asked for", || {
+        let asked = redis.dump();
+        ids.iter().all(|id| asked.contains(&format!(":{id}:")))
+    });
+}
+
+#[test]
 fn what_redis_refuses_is_not_counted_here() {
     let mut redis = Redis::start();
     let settings = serving(&[limited("key_1", 5, 3600)]).with("REDIS_URL", redis.url());

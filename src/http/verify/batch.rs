@@ -5,10 +5,12 @@ use std::time::Instant;
 use super::{Reply, Sender};
 use crate::{
     core::request::{Malformed, VerifyRequest, parse_batch},
+    http::together::together,
     loader::Loaded,
 };
 
-/// All of them are looked up in the same document.
+/// All of them are looked up in the same document, and those that Redis has to be asked for are asked for together: a batch
+/// waits no longer than a single key.
 pub async fn answer(sender: &Sender<'_>, body: &[u8]) -> Reply {
     let requests = match parse_batch(body) {
         Ok(requests) => requests,
@@ -23,11 +25,8 @@ pub async fn answer(sender: &Sender<'_>, body: &[u8]) -> Reply {
         Ok(loaded) => loaded,
         Err(refusal) => return Reply::from(refusal),
     };
-    let mut replies = Vec::with_capacity(requests.len());
-    for one in requests {
-        replies.push(judge(sender, &loaded, one).await);
-    }
-    Reply::batch(&replies)
+    let judged = requests.into_iter().map(|one| judge(sender, &loaded, one));
+    Reply::batch(&together(judged).await)
 }
 
 async fn judge(sender: &Sender<'_>, loaded: &Loaded, one: Result<VerifyRequest<'_>, Malformed>) -> Reply {
