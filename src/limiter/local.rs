@@ -79,14 +79,21 @@ impl Local {
         }
     }
 
-    /// The time of the charges made now. It never goes back, whatever is done to the wall clock.
-    pub fn now_ms(&self) -> u64 {
+    /// It never goes back, whatever is done to the wall clock.
+    fn now_ms(&self) -> u64 {
         u64::try_from(self.origin.elapsed().as_millis()).unwrap_or(u64::MAX)
     }
 
-    pub fn charge(&self, key_id: &str, limits: &[Limit], cost: u32, now_ms: u64) -> Decision {
+    pub fn charge(&self, key_id: &str, limits: &[Limit], cost: u32) -> Decision {
+        self.charge_at(key_id, limits, cost, None).0
+    }
+
+    /// By this process' own clock, or as if it were that time. Also at what time it was charged.
+    pub fn charge_at(&self, key_id: &str, limits: &[Limit], cost: u32, now_ms: Option<u64>) -> (Decision, u64) {
         let name = self.seed.hash_one(key_id);
         let mut shard = self.shard(name);
+        // Who has the shard looks at the clock, so that no charge is older than the one before it.
+        let now_ms = now_ms.unwrap_or_else(|| self.now_ms());
         let (number, forgotten) = shard.find_or_add(name, limits, self.shard_windows, now_ms);
         let windows = shard.windows_of(number, limits);
         let decision = decide(limits, windows, now_ms, cost);
@@ -94,7 +101,7 @@ impl Local {
         if forgotten > 0 {
             self.metrics.ratelimit_forgotten(forgotten);
         }
-        decision
+        (decision, now_ms)
     }
 
     /// Takes back what was charged at that time, because somebody else has refused it.
@@ -266,6 +273,10 @@ mod tests {
         Local::bounded(windows, Arc::default())
     }
 
+    fn charge(local: &Local, key_id: &str, limits: &[Limit], cost: u32, now_ms: u64) -> Decision {
+        local.charge_at(key_id, limits, cost, Some(now_ms)).0
+    }
+
     fn forgotten(local: &Local) -> u64 {
         let counters = local.metrics.take().counters;
         counters.get("ratelimit.forgotten").copied().unwrap_or(0)
@@ -279,7 +290,7 @@ mod tests {
     fn each_key_has_its_own_count() {
         let local = local(1 << 10);
         for key in ["key_1", "key_2"] {
-            let passed = (0..9).filter(|_| local.charge(key, &[HOUR], 1, 0).allowed).count();
+            let passed = (0..9).filter(|_| charge(&local, key, &[HOUR], 1, 0).allowed).count();
             assert_eq!(passed, 3);
         }
     }
@@ -287,9 +298,9 @@ mod tests {
     #[test]
     fn a_refund_makes_room_again() {
         let local = local(1 << 10);
-        assert!(local.charge("key_1", &[HOUR], 3, 0).allowed);
+        assert!(charge(&local, "key_1", &[HOUR], 3, 0).allowed);
         local.refund("key_1", &[HOUR], 3, 0);
-        assert!(local.charge("key_1", &[HOUR], 3, 1).allowed);
+        assert!(charge(&local, "key_1", &[HOUR], 3, 1).allowed);
     }
 
     #[test]
@@ -299,13 +310,13 @@ mod tests {
             window_seconds: 60,
             ..HOUR
         };
-        assert!(local.charge("key_1", &[HOUR], 2, 0).allowed);
+        assert!(charge(&local, "key_1", &[HOUR], 2, 0).allowed);
         let renamed = Limit {
             name: Cow::Borrowed("other"),
             max: 4,
             ..HOUR
         };
-        let decision = local.charge("key_1", &[minute, renamed], 1, 0);
+        let decision = charge(&local, "key_1", &[minute, renamed], 1, 0);
         let left: Vec<u32> = decision.standings().iter().map(|standing| standing.remaining).collect();
         assert_eq!(left, [2, 1]);
     }
@@ -314,7 +325,7 @@ mod tests {
     fn idle_keys_make_room_and_cost_nobody_a_count() {
         let local = local(SHARDS * 4);
         for n in 0..10_000_u64 {
-            assert!(local.charge(&format!("key_{n}"), &[HOUR], 1, n * 3_600_000).allowed);
+            assert!(charge(&local, &format!("key_{n}"), &[HOUR], 1, n * 3_600_000).allowed);
             assert!(windows(&local) <= SHARDS * 4);
         }
         assert_eq!(forgotten(&local), 0);
@@ -324,7 +335,7 @@ mod tests {
     fn a_flood_of_busy_keys_stays_within_the_bound_and_is_counted() {
         let local = local(SHARDS * 4);
         for n in 0..10_000_u64 {
-            assert!(local.charge(&format!("key_{n}"), &[HOUR], 1, 0).allowed);
+            assert!(charge(&local, &format!("key_{n}"), &[HOUR], 1, 0).allowed);
         }
         assert!(windows(&local) <= SHARDS * 4);
         assert!(forgotten(&local) >= 10_000 - SHARDS as u64 * 4);
@@ -334,11 +345,33 @@ mod tests {
     fn under_a_flood_those_are_remembered_that_have_used_most() {
         let local = local(SHARDS * 8);
         let heavy = "key_that_is_at_its_limit";
-        assert!(local.charge(heavy, &[HOUR], 3, 0).allowed);
+        assert!(charge(&local, heavy, &[HOUR], 3, 0).allowed);
         for n in 0..10_000_u64 {
-            local.charge(&format!("key_{n}"), &[HOUR], 1, 0);
+            charge(&local, &format!("key_{n}"), &[HOUR], 1, 0);
         }
-        assert!(!local.charge(heavy, &[HOUR], 1, 0).allowed);
+        assert!(!charge(&local, heavy, &[HOUR], 1, 0).allowed);
+    }
+
+    #[test]
+    fn who_waits_for_another_is_charged_when_it_is_their_turn() {
+        let local = local(1 << 10);
+        let name = local.seed.hash_one("key_1");
+        let (begun, waiting) = std::sync::mpsc::channel();
+        std::thread::scope(|scope| {
+            let shard = local.shard(name);
+            let late = scope.spawn(|| {
+                begun.send(()).unwrap();
+                local.charge_at("key_1", &[HOUR], 1, None).1
+            });
+            waiting.recv().unwrap();
+            let before = local.now_ms();
+            while local.now_ms() < before + 20 {
+                std::thread::yield_now();
+            }
+            let turn = local.now_ms();
+            drop(shard);
+            assert!(late.join().unwrap() >= turn);
+        });
     }
 
     #[test]
@@ -347,7 +380,7 @@ mod tests {
         let limit = Limit { max: 1000, ..HOUR };
         let charge = || {
             (0..1000)
-                .filter(|_| local.charge("key_1", slice::from_ref(&limit), 1, 5).allowed)
+                .filter(|_| charge(&local, "key_1", slice::from_ref(&limit), 1, 5).allowed)
                 .count()
         };
         let passed: usize = std::thread::scope(|scope| {

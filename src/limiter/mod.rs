@@ -54,7 +54,7 @@ impl Limiter {
     /// As `check`, where nobody has to be asked; `None` where the count of all instances decides.
     pub fn check_here(&self, key_id: &str, limits: &[Limit], cost: u32) -> Option<Decision> {
         match self {
-            Self::Local(local) => Some(local.charge(key_id, limits, cost, local.now_ms())),
+            Self::Local(local) => Some(local.charge(key_id, limits, cost)),
             Self::Shared { .. } => None,
         }
     }
@@ -62,11 +62,11 @@ impl Limiter {
     /// Charges all of the key's limits or none. Waits for Redis only, and for that at most its budget.
     pub async fn check(&self, key_id: &str, limits: &[Limit], cost: u32) -> Decision {
         match self {
-            Self::Local(local) => local.charge(key_id, limits, cost, local.now_ms()),
+            Self::Local(local) => local.charge(key_id, limits, cost),
             Self::Shared { local, redis } => {
                 // Apart, so that the caller's future does not carry the room for it when nobody asks Redis.
                 let ask = || Box::pin(redis.charge(key_id, limits, cost));
-                together(local, key_id, limits, cost, local.now_ms(), ask).await
+                together(local, key_id, limits, cost, None, ask).await
             }
         }
     }
@@ -79,10 +79,10 @@ pub async fn together<Asked: Future<Output = Option<Decision>>>(
     key_id: &str,
     limits: &[Limit],
     cost: u32,
-    now_ms: u64,
+    now_ms: Option<u64>,
     ask: impl FnOnce() -> Asked,
 ) -> Decision {
-    let here = local.charge(key_id, limits, cost, now_ms);
+    let (here, at_ms) = local.charge_at(key_id, limits, cost, now_ms);
     if !here.allowed {
         return here;
     }
@@ -90,7 +90,7 @@ pub async fn together<Asked: Future<Output = Option<Decision>>>(
         return here;
     };
     if !everywhere.allowed {
-        local.refund(key_id, limits, cost, now_ms);
+        local.refund(key_id, limits, cost, at_ms);
     }
     everywhere
 }

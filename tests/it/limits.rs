@@ -509,7 +509,7 @@ fn this_process_and_redis_count_alike() {
                 // A clock that is set back.
                 now -= if random.random_range(0..50) == 0 { 30_000 } else { 0 };
                 let cost = if random.random_range(0..5) == 0 { 3 } else { 1 };
-                let here = local.charge(&key, &limits, cost, now);
+                let (here, _) = local.charge_at(&key, &limits, cost, Some(now));
                 let there = shared.charge_at(&key, &limits, cost, Some(now)).await;
                 assert_eq!(Some(here), there, "{key} at {now}");
             }

@@ -92,7 +92,7 @@ impl World {
             let (began_ms, linked) = (self.now_ms(), unlinked_until <= self.now_ms());
             let mut told_at = began_ms;
             let mut broke = false;
-            let decision = together(&local, "key_1", &self.limits, cost, began_ms, async || {
+            let decision = together(&local, "key_1", &self.limits, cost, Some(began_ms), async || {
                 if !linked {
                     return None;
                 }
