@@ -132,7 +132,9 @@ impl Link {
             self.run_once(script, &mut used).await
         };
         let answer = timeout(self.budget, asking).await.unwrap_or(Err(Trouble::Slow));
-        if matches!(answer, Err(Trouble::Unreachable | Trouble::Slow)) {
+        // After a refusal, too: the address may lead to another server by now, and the one that answers over the old connection
+        // be its replica since, which takes no writes. So the next question finds the way anew.
+        if answer.is_err() {
             self.forget(used);
         }
         answer

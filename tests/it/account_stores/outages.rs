@@ -17,11 +17,11 @@ use heare_auth::{
         time::Timestamp,
     },
     database::{Database, DatabaseError, pool::Pool},
-    redis_link::Trouble,
+    redis_link::{Link, Trouble},
 };
 
-use super::{NOON, Place, join_all, patient, patient_sessions, postgres_at, register};
-use crate::support::{ports::RefusingPort, postgres, redis::Redis, sqlite};
+use super::{NOON, PATIENCE, Place, join_all, patient, patient_sessions, postgres_at, register};
+use crate::support::{far_end::FarEnd, ports::RefusingPort, postgres, redis::Redis, sqlite};
 
 /// Two seconds are promised; a busy machine gets another one.
 const PROMISED: Duration = Duration::from_secs(3);
@@ -199,4 +199,23 @@ async fn redis_that_may_not_be_written_to_creates_no_session() {
     assert_eq!(created, Err(Unavailable::Redis(Trouble::Refuses)));
     redis.allow_writes();
     assert_eq!(sessions.create(&session()).await, Ok(()));
+}
+
+#[tokio::test]
+async fn a_redis_that_became_a_replica_is_left_for_the_one_that_has_its_address_now() {
+    let [old, new] = [Redis::start(), Redis::start()];
+    let address = FarEnd::of(old.address);
+    let url = Secret::new(format!("redis://{}/0", address.address()));
+    let sessions = Sessions::over(Link::within(PATIENCE, &url).expect("a URL of Redis"));
+    assert_eq!(sessions.by_jti(&session().jti, NOON).await, Ok(None));
+    address.lead_to(new.address);
+    old.follow(&new);
+    let refused = sessions.create(&session()).await;
+    assert_eq!(
+        refused,
+        Err(Unavailable::Redis(Trouble::Refuses)),
+        "the old one answers still"
+    );
+    assert_eq!(sessions.create(&session()).await, Ok(()));
+    assert!(new.dump().contains(session().id.as_str()), "where it is written now");
 }

@@ -73,6 +73,11 @@ impl FarEnd {
         self.change(None);
     }
 
+    /// Who connects from now on is connected to this one. What was connected before stays where it is.
+    pub fn lead_to(&self, target: SocketAddr) {
+        lock(&self.state).target = target;
+    }
+
     fn change(&self, trouble: Option<Trouble>) {
         let mut state = lock(&self.state);
         state.trouble = trouble;

@@ -72,6 +72,11 @@ impl Redis {
         self.command("REPLICAOF 127.0.0.1 1");
     }
 
+    /// Makes it a replica of the other, as after a failover. Who is connected stays connected.
+    pub fn follow(&self, other: &Self) {
+        self.command(&format!("REPLICAOF 127.0.0.1 {}", other.address.port()));
+    }
+
     pub fn allow_writes(&self) {
         self.command("REPLICAOF NO ONE");
     }
