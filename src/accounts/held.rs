@@ -88,12 +88,14 @@ impl Shared {
         }
         let mut budget = Budget::whole();
         let now = self.clock.now();
+        // Before anything is spent: a token must not be lost because its user cannot be read.
+        let holder = self.holder(&mut budget, presented, now).await?;
         // More than one only while an older signing key is still known: a retry may be of what that one derived.
         for refresh_token in self.tokens.successors(presented) {
             let rotation = self.rotate(&mut budget, presented, &refresh_token, now).await?;
             match rotation {
                 Rotation::Rotated(session) | Rotation::Retried(session) => {
-                    return self.go_on(&mut budget, &session, refresh_token, now).await;
+                    return self.go_on(&mut budget, &session, holder, refresh_token, now).await;
                 }
                 Rotation::Reused(session) => {
                     return Err(AccountError::BadRefreshToken(RefreshTrouble::Reused(session.user)));
@@ -102,6 +104,20 @@ impl Shared {
             }
         }
         Err(unknown)
+    }
+
+    /// The user whose newest refresh token this is. A retry has an older one, and its holder is read behind the rotation.
+    async fn holder(
+        &self,
+        budget: &mut Budget,
+        presented: &Secret,
+        now: Timestamp,
+    ) -> Result<Option<User>, AccountError> {
+        let found = budget.ask(self.sessions.by_refresh(&presented.digest(), now)).await?;
+        match found {
+            Some(session) => budget.ask(self.users.by_id(session.user)).await,
+            None => Ok(None),
+        }
     }
 
     async fn rotate(
@@ -125,10 +141,15 @@ impl Shared {
         &self,
         budget: &mut Budget,
         session: &Session,
+        holder: Option<User>,
         refresh_token: Secret,
         now: Timestamp,
     ) -> Result<LoggedIn, AccountError> {
-        let user = budget.ask(self.users.by_id(session.user)).await?;
+        let mut user = holder.filter(|user| session.is_of(user));
+        if user.is_none() {
+            // The session may have been carried into a new epoch since the holder was read.
+            user = budget.ask(self.users.by_id(session.user)).await?;
+        }
         let user = user.filter(|user| session.is_of(user));
         let user = user.ok_or(AccountError::BadRefreshToken(RefreshTrouble::Unknown))?;
         let subject = Subject {

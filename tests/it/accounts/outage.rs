@@ -117,6 +117,33 @@ fn redis_paused_stopped_and_started_again() {
     running.is_back();
 }
 
+/// Redis has the sessions and would go on with them; the database has their users.
+#[test]
+fn a_refresh_whose_user_cannot_be_read_spends_nothing() {
+    let site = Site::on(Database::alone()).with_redis("PostgreSQL and Redis");
+    let (service, client) = (site.start(), Client::new());
+    client.register(&service, "user");
+    let tokens = client.login(&service, "user");
+    let server = &site.database.as_ref().expect("a database").server;
+    let redis = site.redis.as_ref().expect("Redis");
+    let known = || redis.ask("KEYS heare-auth:session:refresh:*");
+    let newest = known();
+    server.stop();
+    unavailable(&client.refresh(&service, &tokens.refresh));
+    assert_eq!(
+        known(),
+        newest,
+        "no successor was made, so the token is the newest still"
+    );
+    server.start_again();
+    eventually("the session goes on", || {
+        let answer = client.refresh(&service, &tokens.refresh);
+        assert!([200, 503].contains(&answer.status), "{}", answer.text());
+        answer.status == 200
+    });
+    assert_eq!(known().lines().count(), 2, "the token and its successor");
+}
+
 #[test]
 fn a_file_that_somebody_else_holds() {
     let site = Site::local();
