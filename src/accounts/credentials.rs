@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::{
-    AccountError, LoggedIn, Person, Shared, User, UserId, Visitor,
+    AccountError, LoggedIn, Person, Shared, TokenTrouble, User, UserId, Visitor,
     budget::Budget,
     hasher::Outcome,
     login_name::LoginName,
@@ -171,18 +171,27 @@ impl Shared {
         &self,
         login: &LoginName,
         password: Password,
-        asking: Option<&Person>,
+        asking: Option<&User>,
         visitor: &Visitor,
     ) -> Result<UserId, AccountError> {
-        let is_own = |person: &Person| LoginName::presented(&person.user.login).key() == login.key();
-        if asking.is_some_and(|person| !is_own(person)) {
-            return Err(AccountError::OtherUser);
+        let gone = AccountError::Token(TokenTrouble::Gone);
+        let is_own = |asking: &User| LoginName::presented(&asking.login).key() == login.key();
+        if let Some(asking) = asking.filter(|asking| !is_own(asking)) {
+            // The token of somebody who is leaving is good for nothing else.
+            return Err(match asking.leaving_at {
+                Some(_) => gone,
+                None => AccountError::OtherUser,
+            });
         }
         let mut budget = Budget::whole();
         let proven = self
             .prove(&mut budget, login, &password, visitor.address, may_leave)
             .await?;
         let user = proven.user;
+        // The login may be another user's by now.
+        if asking.is_some_and(|asking| asking.id != user.id) {
+            return Err(gone);
+        }
         let leaving = self.users.begin_own_deletion(user.id, user.epoch, self.clock.now());
         if budget.ask(leaving).await? {
             Ok(user.id)

@@ -65,6 +65,19 @@ impl Shared {
         })
     }
 
+    pub async fn leaver(&self, token: &Secret) -> Result<User, AccountError> {
+        let gone = AccountError::Token(TokenTrouble::Gone);
+        match self.who(token).await {
+            Ok(person) => Ok(person.user),
+            Err(error) if error == gone => {
+                let claims = self.tokens.verify(token.expose(), self.clock.now())?;
+                let user = Budget::whole().ask(self.users.by_id(UserId(claims.user_id))).await?;
+                user.filter(|user| user.leaving_at.is_some()).ok_or(gone)
+            }
+            Err(error) => Err(error),
+        }
+    }
+
     pub async fn user_of(&self, user: UserId, session: &SessionId) -> Result<User, AccountError> {
         let mut budget = Budget::whole();
         let gone = AccountError::Token(TokenTrouble::Gone);
@@ -76,7 +89,7 @@ impl Shared {
 
     pub async fn is_there(&self, user: UserId) -> Result<bool, AccountError> {
         let user = Budget::whole().ask(self.users.by_id(user)).await?;
-        Ok(user.is_some_and(|user| user.disabled_at.is_none() && user.leaving_at.is_none()))
+        Ok(user.is_some_and(|user| user.leaving_at.is_none()))
     }
 
     /// The successors of a refresh token are derived from it, so whoever tries again is given the same, and nothing has to

@@ -140,6 +140,13 @@ impl Accounts {
         self.carry_out(|shared| async move { shared.who(&token).await }).await
     }
 
+    /// Whose token came with a call to delete an account: as `who`, or a user who is leaving already. Their sessions ended
+    /// when the deletion was begun, and by their tokens they can still finish it.
+    pub async fn leaver(&self, token: Secret) -> Result<User, AccountError> {
+        self.carry_out(|shared| async move { shared.leaver(&token).await })
+            .await
+    }
+
     /// The user who is logged in by this session. To be asked at every use, as `who` is.
     pub async fn user_of(&self, user: UserId, session: SessionId) -> Result<User, AccountError> {
         self.carry_out(|shared| async move { shared.user_of(user, &session).await })
@@ -161,7 +168,7 @@ impl Accounts {
         self.shared.tokens.keys.current().unseal(sealed)
     }
 
-    /// Whether the account is there and its holder may use it.
+    /// Whether the account is there to stay, be it disabled or not.
     pub async fn is_there(&self, user: UserId) -> Result<bool, AccountError> {
         self.carry_out(|shared| async move { shared.is_there(user).await })
             .await
@@ -190,13 +197,13 @@ impl Accounts {
             .await
     }
 
-    /// From here on nobody can use the account, and all that can be done with it is to delete it. `asking` is whose token
-    /// came with the call, if one did.
+    /// From here on nobody can use the account, and all that can be done with it is to delete it. `asking` is the leaver
+    /// whose token came with the call, if one did.
     pub async fn begin_deletion(
         &self,
         login: LoginName,
         password: Password,
-        asking: Option<Person>,
+        asking: Option<User>,
         visitor: Visitor,
     ) -> Result<UserId, AccountError> {
         self.carry_out(|shared| async move { shared.begin_deletion(&login, password, asking.as_ref(), &visitor).await })

@@ -2,9 +2,7 @@
 //!
 //! The order matters. First nobody can log in to the account any more nor use its tokens; then its keys are taken away by
 //! one write; then its sessions and the account itself go. Whatever fails in between, the call can be made again, with the
-//! same login and password, and until then nobody is let in.
-
-use std::sync::Arc;
+//! same login and password, and with the same token where one came, and until then nobody is let in.
 
 use hyper::StatusCode;
 
@@ -14,24 +12,22 @@ use super::{
     refusal::Refusal,
     told::Happened,
 };
-use crate::{accounts::UserId, http::keys::answer::Answer, usage::AuditEntry};
-
-/// What is written into the records of the keys.
-const REASON: &str = "account deleted";
+use crate::http::keys::{answer::Answer, leaving};
 
 pub async fn delete(door: Door) -> Result<Done, Refusal> {
     let Credentials { login, password } = Credentials::read(door.asked.body())?;
     // A token is not needed; one that comes has to be good, and this user's.
-    let owner = match door.token() {
-        Ok(token) => Some(door.accounts.who(token).await?),
+    let asking = match door.token() {
+        Ok(token) => Some(door.accounts.leaver(token).await?),
         Err(_) if door.asked.headers.contains_key(hyper::header::AUTHORIZATION) => return Err(Refusal::NoToken),
         Err(_) => None,
     };
     let catalogue = door.app.management.catalogue.clone();
     let carried_out = catalogue.carry_out(async move {
         let visitor = door.visitor();
-        let user = door.accounts.begin_deletion(login, password, owner, visitor).await?;
-        let keys = take_keys(&door, user).await?;
+        let user = door.accounts.begin_deletion(login, password, asking, visitor).await?;
+        let keys = leaving::take_keys(&door.app, user, door.client, &door.asked.caller.request_id).await;
+        let keys = keys.map_err(Refusal::Keys)?;
         door.accounts.finish_deletion(user).await?;
         Ok(Done {
             answer: Answer::json_of(
@@ -44,24 +40,4 @@ pub async fn delete(door: Door) -> Result<Done, Refusal> {
         })
     });
     carried_out.await.unwrap_or(Err(Refusal::OutcomeUnknown))
-}
-
-/// Tells how many keys were taken away; each of them is in the audit log.
-async fn take_keys(door: &Door, user: UserId) -> Result<usize, Refusal> {
-    let app = Arc::clone(&door.app);
-    let (owner, now) = (user.0.to_string(), app.clock.now());
-    let taken = app.management.catalogue.revoke_all_of(owner.clone(), REASON, now).await;
-    let taken = taken.map_err(Refusal::Keys)?;
-    for key_id in &taken {
-        app.usage.audit(&AuditEntry {
-            who: format!("user:{owner}"),
-            what: crate::usage::Action::Revoke,
-            key_id: Some(key_id.clone()),
-            from: door.client.to_string(),
-            when: now,
-            result: "ok".to_owned(),
-            request_id: Some(door.asked.caller.request_id.clone()),
-        });
-    }
-    Ok(taken.len())
 }

@@ -6,7 +6,7 @@ use std::{net::IpAddr, time::Instant};
 use hyper::Method;
 
 use super::{
-    App, Asked, Presented,
+    App, Asked, Presented, leaving,
     principal::{self, Principal},
     problem::Problem,
     route::Call,
@@ -196,8 +196,15 @@ async fn of_digest(
 }
 
 /// A person may have lost the account while the call was carried out, and the keys with it but for what this very call
-/// made of them. Then that is taken away, too, and its secret is told to nobody.
-pub async fn still_there(app: &App, principal: &Principal, call: &Call) -> Result<(), Problem> {
+/// made of them. Then that is taken away, too, and its secret is told to nobody. Who was disabled meanwhile keeps what was
+/// made, as they keep their other keys.
+pub async fn still_there(
+    app: &App,
+    principal: &Principal,
+    call: &Call,
+    from: IpAddr,
+    request_id: &str,
+) -> Result<(), Problem> {
     let is_growth = matches!(call, Call::Create | Call::Rotate(_) | Call::Reactivate(_));
     let (Some(user), Some(accounts), true) = (principal.user(), &app.accounts, is_growth) else {
         return Ok(());
@@ -205,9 +212,6 @@ pub async fn still_there(app: &App, principal: &Principal, call: &Call) -> Resul
     if accounts.is_there(user).await? {
         return Ok(());
     }
-    let catalogue = &app.management.catalogue;
-    catalogue
-        .revoke_all_of(user.0.to_string(), "account deleted", app.clock.now())
-        .await?;
+    leaving::take_keys(app, user, from, request_id).await?;
     Err(Problem::BadToken(TokenTrouble::Gone))
 }

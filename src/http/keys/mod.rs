@@ -7,6 +7,7 @@ mod create;
 mod cursor;
 pub mod https;
 mod idempotency;
+pub mod leaving;
 mod members;
 mod precondition;
 pub mod principal;
@@ -244,7 +245,7 @@ async fn carry_out(app: &Arc<App>, admitted: Admitted, asked: Asked, told: Told)
         } = admitted;
         let mut outcome = once(&management.management, &principal, &presented, &call, &asked).await;
         if outcome.is_ok()
-            && let Err(problem) = caller::still_there(&management, &principal, &call).await
+            && let Err(problem) = caller::still_there(&management, &principal, &call, client_ip, &told.request_id).await
         {
             outcome = Err(problem);
         }

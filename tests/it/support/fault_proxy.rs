@@ -24,6 +24,8 @@ pub enum Fault {
     Silence,
     /// The request is read, and the connection closed.
     Hangup,
+    /// The request is not passed on before the proxy is healed.
+    Hold,
     /// The answer comes later.
     Delay(Duration),
     /// The connection is reset after half of the body.
@@ -67,6 +69,7 @@ pub struct FaultProxy {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
     counts: watch::Receiver<Counts>,
+    heals: watch::Sender<()>,
     /// Dropped to end the thread.
     _end: watch::Sender<()>,
 }
@@ -83,10 +86,12 @@ impl FaultProxy {
         let state = Arc::new(Mutex::new(State::default()));
         let (end, ended) = watch::channel(());
         let (count, counts) = watch::channel(Counts::new());
+        let (heals, healed) = watch::channel(());
         let link = Link {
             upstream,
             state: Arc::clone(&state),
             count,
+            healed,
         };
         std::thread::spawn(move || {
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -99,6 +104,7 @@ impl FaultProxy {
             address,
             state,
             counts,
+            heals,
             _end: end,
         }
     }
@@ -133,6 +139,7 @@ impl FaultProxy {
     /// Every request is passed on again.
     pub fn heal(&self) {
         *self.lock() = State::default();
+        self.heals.send_replace(());
     }
 
     /// How many requests with this method have arrived.
@@ -170,6 +177,7 @@ struct Link {
     upstream: SocketAddr,
     state: Arc<Mutex<State>>,
     count: watch::Sender<Counts>,
+    healed: watch::Receiver<()>,
 }
 
 impl Link {
@@ -181,10 +189,17 @@ impl Link {
         let mut client = BufReader::new(client);
         let request = Request::read(&mut client).await?;
         let mut client = client.into_inner();
+        let mut healed = self.healed.clone();
+        healed.mark_unchanged();
         match self.fault_for(request.method()) {
             Some(Fault::Silence) => wait_for_end(&mut client).await,
             Some(Fault::Refuse) => reset(&client),
             Some(Fault::Hangup) => Ok(()),
+            Some(Fault::Hold) => {
+                // A proxy that is gone holds nothing up.
+                let _ = healed.changed().await;
+                client.write_all(&self.ask(&request).await?).await
+            }
             Some(Fault::Delay(time)) => {
                 tokio::time::sleep(time).await;
                 client.write_all(&self.ask(&request).await?).await
