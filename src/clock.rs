@@ -42,6 +42,12 @@ impl Clock {
         self.look().now
     }
 
+    /// The plain wall clock, for waits and the like. The latest time seen stands still for as long as the clock was set back,
+    /// and they would not end before it goes on.
+    pub fn wall() -> Timestamp {
+        Timestamp::from_millis(Self::wall_micros() / 1000)
+    }
+
     /// The plain wall clock in microseconds since 1970.
     pub fn wall_micros() -> i64 {
         let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

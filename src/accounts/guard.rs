@@ -7,7 +7,8 @@
 //! failures count for the others.
 //!
 //! A stranger can keep somebody's account in its wait by guessing on. That is the price of a wait for each account: without
-//! one, guesses from many addresses at one account would be free. No wait is longer than fifteen minutes.
+//! one, guesses from many addresses at one account would be free. No wait is longer than fifteen minutes, whatever the clock
+//! does: all of this goes by the plain wall clock.
 
 pub mod count;
 mod redis;
@@ -67,17 +68,15 @@ pub struct Guard {
     guesses: Guesses,
     hasher: Arc<Hasher>,
     turns: Turns,
-    clock: Arc<Clock>,
     metrics: Arc<Metrics>,
 }
 
 impl Guard {
-    pub fn new(guesses: Guesses, hasher: Arc<Hasher>, clock: Arc<Clock>, metrics: Arc<Metrics>) -> Self {
+    pub fn new(guesses: Guesses, hasher: Arc<Hasher>, metrics: Arc<Metrics>) -> Self {
         Self {
             guesses,
             turns: Turns::new(hasher.threads()),
             hasher,
-            clock,
             metrics,
         }
     }
@@ -111,13 +110,13 @@ impl Guard {
         password: &Password,
     ) -> Result<Outcome, Refusal> {
         let subjects = Subjects::new(login, address);
-        let arrived = self.clock.now();
+        let arrived = Clock::wall();
         let turn = self
             .turns
             .wait()
             .await
             .inspect_err(|refusal| self.note_full(*refusal))?;
-        let admitted = self.clock.now();
+        let admitted = Clock::wall();
         let holds = match turn.ask(self.guesses.admit(&subjects, arrived, admitted)).await? {
             Admission::Admitted(holds) => holds,
             Admission::Refused { wait_ms } => {
@@ -126,7 +125,7 @@ impl Guard {
             }
         };
         let checked = self.hasher.check(stored, password).await;
-        let now = self.clock.now();
+        let now = Clock::wall();
         if checked == Ok(Outcome::Wrong) {
             let counts = turn.ask(self.guesses.wrong(&subjects, holds, now)).await?;
             log_waits(counts, address);
@@ -140,7 +139,7 @@ impl Guard {
 
     /// To be run beside the service, for as long as it runs.
     pub async fn keep_pruned(&self) {
-        self.guesses.keep_pruned(&self.clock).await;
+        self.guesses.keep_pruned().await;
     }
 
     fn note_full(&self, refusal: Refusal) {
@@ -280,10 +279,10 @@ impl Guesses {
         }
     }
 
-    async fn keep_pruned(&self, clock: &Clock) {
+    async fn keep_pruned(&self) {
         loop {
             // What cannot be removed now is removed later, and counts for nothing meanwhile.
-            let has_more = self.prune(clock.now()).await.is_ok_and(|removed| removed > 0);
+            let has_more = self.prune(Clock::wall()).await.is_ok_and(|removed| removed > 0);
             if !has_more {
                 sleep(PRUNE_EVERY).await;
             }

@@ -8,10 +8,13 @@ use super::{
     sessions::{Rotation, Session, SessionId, Successor},
     token::{self, Subject, TokenError},
 };
-use crate::core::{
-    id,
-    secret::{Digest, Secret},
-    time::Timestamp,
+use crate::{
+    clock::Clock,
+    core::{
+        id,
+        secret::{Digest, Secret},
+        time::Timestamp,
+    },
 };
 
 /// Random bytes for one session. One made while the system had none must not be opened.
@@ -143,6 +146,7 @@ impl Shared {
         let successor = Successor {
             jti: Digest::of(&token::new_id(&mut token_id_beside(refresh_token))),
             refresh: refresh_token.digest(),
+            made_at: Clock::wall(),
             expires_at: self.session_end(now),
         };
         budget

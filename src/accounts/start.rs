@@ -110,7 +110,7 @@ impl Accounts {
         let shared = Shared {
             users: Users::new(pool),
             sessions,
-            guard: Guard::new(guesses, Arc::clone(&hasher), Arc::clone(clock), metrics),
+            guard: Guard::new(guesses, Arc::clone(&hasher), metrics),
             hasher,
             tokens: Tokens::new(keys, ground.tokens),
             policy: ground.passwords,

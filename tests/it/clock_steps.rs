@@ -106,3 +106,34 @@ fn a_clock_that_steps_cuts_no_connection_and_stops_no_poll() {
     assert_eq!(service.refresh().0, 200);
     assert!(service.stop().success());
 }
+
+#[test]
+fn a_clock_that_is_set_back_makes_no_wait_longer_and_keeps_no_spent_token_good() {
+    let (service, hands) = start(&[]);
+    let call = |path: &str, body: Value| service.post(path, body.to_string().as_bytes());
+    let log_in = |password: &str| call("/api/login", json!({ "login": "somebody", "password": password }));
+    let refresh = |token: &Value| call("/api/refresh", json!({ "refresh_token": token }));
+    let right = "a pass phrase of hers";
+    hands.set("+2h");
+    let somebody = json!({ "login": "somebody", "password": right });
+    assert_eq!(call("/api/register", somebody).status, 201);
+    assert_eq!(log_in(right).status, 200);
+
+    hands.set("+0");
+    for _ in 0..5 {
+        assert_eq!(log_in("wrong").status, 401, "five are free");
+    }
+    for minutes in [10, 20, 30, 40, 50, 60] {
+        hands.set(&format!("+{minutes}m"));
+        assert_eq!(log_in("wrong").status, 401, "the wait is over at +{minutes}m");
+    }
+    assert_eq!(log_in(right).status, 429, "a minute has to pass by now");
+    hands.set("+70m");
+    let logged_in = log_in(right);
+    assert_eq!(logged_in.status, 200);
+
+    let spent = logged_in.json()["refresh_token"].clone();
+    assert_eq!(refresh(&spent).status, 200);
+    hands.set("+80m");
+    assert_eq!(refresh(&spent).status, 401, "it is too late for a retry");
+}

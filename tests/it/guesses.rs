@@ -351,7 +351,7 @@ impl Instance {
         let hash = hasher.hash(&password).await.expect("a hash").as_str().to_owned();
         metrics.take();
         Self {
-            guard: Arc::new(Guard::new(store.guesses(), hasher, Arc::default(), metrics.clone())),
+            guard: Arc::new(Guard::new(store.guesses(), hasher, metrics.clone())),
             metrics,
             hash,
         }

@@ -106,12 +106,14 @@ pub struct NewSession {
     pub expires_at: Timestamp,
 }
 
-/// What takes the place of a session's tokens. Reckoned from the presented refresh token and from nothing else, so whoever
-/// refreshes with the same one asks for the same.
+/// What takes the place of a session's tokens. They are reckoned from the presented refresh token and from nothing else, so
+/// whoever refreshes with the same one asks for the same.
 #[derive(Clone, Copy, Debug)]
 pub struct Successor {
     pub jti: Digest,
     pub refresh: Digest,
+    /// By the plain wall clock: by the latest time seen, a clock that is set back would keep the grace open.
+    pub made_at: Timestamp,
     /// When the session is to end from now on.
     pub expires_at: Timestamp,
 }

@@ -84,6 +84,7 @@ impl RedisSessions {
         call.arg(presented.to_string())
             .arg(successor.jti.to_string())
             .arg(successor.refresh.to_string())
+            .arg(successor.made_at.as_millis())
             .arg(u64::try_from(GRACE.as_millis()).expect("seconds are few milliseconds"))
             .arg(REMEMBERED);
         times(&mut call, now, successor.expires_at);

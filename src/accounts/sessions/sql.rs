@@ -173,10 +173,11 @@ async fn rotate(
     else {
         return Ok(Rotation::Unknown);
     };
-    let since_ms = now.as_millis() - found.rotated_at.as_millis();
-    let is_recent = u128::try_from(since_ms).unwrap_or_default() <= GRACE.as_millis();
+    // In either direction: a clock that was set back keeps no grace open.
+    let since_ms = successor.made_at.as_millis().abs_diff(found.rotated_at.as_millis());
+    let is_recent = u128::from(since_ms) <= GRACE.as_millis();
     if theirs == newest {
-        return advance(connection, found, newest + 1, successor, now).await;
+        return advance(connection, found, newest + 1, successor).await;
     }
     if theirs == newest - 1 && is_recent {
         return retry(connection, found, newest, successor).await;
@@ -191,7 +192,6 @@ async fn advance(
     mut session: Session,
     rotation: i64,
     successor: &Successor,
-    now: Timestamp,
 ) -> Result<Rotation, DatabaseError> {
     let id = session.id.as_str();
     let sql = "UPDATE sessions SET previous_jti_digest = jti_digest, jti_digest = $2, rotation = $3, rotated_at = $4,
@@ -200,7 +200,7 @@ async fn advance(
         id.into(),
         (&successor.jti).into(),
         rotation.into(),
-        now.into(),
+        successor.made_at.into(),
         successor.expires_at.into(),
     ];
     connection.execute(sql, &values).await?;
@@ -208,7 +208,7 @@ async fn advance(
     let forget = "DELETE FROM session_refreshes WHERE session_id = $1 AND rotation <= $2";
     let forgotten = rotation - i64::from(REMEMBERED);
     connection.execute(forget, &[id.into(), forgotten.into()]).await?;
-    session.rotated_at = now;
+    session.rotated_at = successor.made_at;
     session.expires_at = successor.expires_at;
     Ok(Rotation::Rotated(session))
 }

@@ -77,8 +77,14 @@ impl Pair {
     }
 
     async fn rotate(&self, presented: &str, successor: &str, seconds: i64) -> Rotation {
-        let (presented, successor) = (Digest::of(presented), successor_of(successor));
-        let rotation = self.sessions.rotate(&presented, &successor, later(seconds));
+        self.rotate_at(presented, successor, later(seconds), later(seconds))
+            .await
+    }
+
+    /// By a wall clock that need not agree with the latest time seen.
+    async fn rotate_at(&self, presented: &str, successor: &str, wall: Timestamp, now: Timestamp) -> Rotation {
+        let (presented, successor) = (Digest::of(presented), successor_of(successor, wall));
+        let rotation = self.sessions.rotate(&presented, &successor, now);
         rotation.await.expect("the store is there")
     }
 }
@@ -102,10 +108,11 @@ fn id(name: &str) -> SessionId {
     SessionId::new(*digest.as_bytes().first_chunk().expect("32 bytes begin with 16"))
 }
 
-fn successor_of(name: &str) -> Successor {
+fn successor_of(name: &str, made_at: Timestamp) -> Successor {
     Successor {
         jti: Digest::of(&format!("{name}.access")),
         refresh: Digest::of(&format!("{name}.refresh")),
+        made_at,
         expires_at: later(7200),
     }
 }
@@ -265,6 +272,34 @@ async fn a_spent_token_in_use_ends_the_session() {
     }
 }
 
+#[tokio::test]
+async fn a_clock_that_is_set_back_keeps_no_spent_token_good() {
+    for pair in Pair::all().await {
+        // The latest time seen stands still all the while: the clock is set back after the rotation, or was before it.
+        for (name, rotated_at, presented_at, is_retry) in [
+            ("a", 60, 60 - 7200, false),
+            ("b", 60, 49, false),
+            ("c", 60, 50, true),
+            ("d", 60 - 7200, 71 - 7200, false),
+            ("e", 60 - 7200, 70 - 7200, true),
+        ] {
+            let session = pair.log_in(name).await;
+            let (token, successor) = (format!("{name}.refresh"), format!("{name}2"));
+            let rotate = |wall| pair.rotate_at(&token, &successor, later(wall), later(60));
+            let rotation = rotate(rotated_at).await;
+            assert!(
+                matches!(&rotation, Rotation::Rotated(session) if session.rotated_at == later(rotated_at)),
+                "{name}: {rotation:?}"
+            );
+            match rotate(presented_at).await {
+                Rotation::Retried(_) => assert!(is_retry, "{name}"),
+                Rotation::Reused(ended) => assert!(!is_retry && ended.id == session.id, "{name}"),
+                other => panic!("{name}: {other:?}"),
+            }
+        }
+    }
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn refreshes_with_one_token_at_once_end_in_one_successor() {
     for pair in Pair::all().await {
@@ -275,7 +310,8 @@ async fn refreshes_with_one_token_at_once_end_in_one_successor() {
                 let sessions = instances[number % 2].clone();
                 tokio::spawn(async move {
                     let presented = Digest::of("first.refresh");
-                    sessions.rotate(&presented, &successor_of("second"), later(60)).await
+                    let successor = successor_of("second", later(60));
+                    sessions.rotate(&presented, &successor, later(60)).await
                 })
             })
             .collect();
@@ -442,7 +478,7 @@ async fn redis_keeps_nothing_longer_than_a_session_and_nothing_of_one_that_ended
     let laptop = session(UserId(1), "laptop");
     sessions.create(&laptop).await.unwrap();
     sessions
-        .rotate(&laptop.refresh, &successor_of("second"), later(60))
+        .rotate(&laptop.refresh, &successor_of("second", later(60)), later(60))
         .await
         .unwrap();
     let keys = redis.ask("KEYS *");
