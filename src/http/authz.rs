@@ -92,11 +92,13 @@ async fn decide(connection: &Connection, head: &Parts, charged: &mut Charged) ->
         return Err(unavailable(connection, head, Refused::NotLoaded));
     };
     let api_key = credential.as_str();
-    let loaded = verify::settled(app, loaded, [api_key]).await;
+    let client_ip = proxies::client_ip(&app.proxies, connection.peer.ip(), &head.headers);
+    // Not the proxy, behind which everybody stands, where it says who its client is.
+    let guesser = client_ip.unwrap_or(connection.peer.ip());
+    let loaded = verify::settled(app, loaded, guesser, [api_key]).await;
     let Ok(digest) = app.imported.digest_of(&loaded.index, api_key) else {
         return Err(unavailable(connection, head, Refused::Busy));
     };
-    let client_ip = proxies::client_ip(&app.proxies, connection.peer.ip(), &head.headers);
     let question = Question {
         route: Route::Authz,
         api_key,
@@ -105,8 +107,7 @@ async fn decide(connection: &Connection, head: &Parts, charged: &mut Charged) ->
             client_ip,
             required_scopes: parameters.required_scopes,
         },
-        // Not the proxy, behind which everybody stands, where it says who its client is.
-        guesser: client_ip.unwrap_or(connection.peer.ip()),
+        guesser,
         cost: parameters.cost,
         endpoint: None,
     };

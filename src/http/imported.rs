@@ -5,8 +5,9 @@
 //! stand-in, and what that record says is looked up in the index in force each time.
 
 use std::{
-    collections::{HashMap, HashSet},
+    collections::{HashMap, HashSet, VecDeque},
     mem,
+    net::IpAddr,
     sync::{
         Arc, Mutex, MutexGuard, OnceLock, PoisonError, RwLock, RwLockWriteGuard,
         mpsc::{Receiver, SyncSender, sync_channel},
@@ -21,6 +22,7 @@ use crate::{
     core::{
         imported::{BcryptHash, can_be_hashed},
         index::{Candidate, Index},
+        network::holder,
         secret::{Digest, Secret},
     },
     courtesy,
@@ -31,6 +33,8 @@ use crate::{
 const CHECKERS: usize = 2;
 /// Secrets that may wait to be checked; whoever comes then is told to come again.
 const WAITING: usize = 64;
+/// How many of them one guesser may have at a time, those that are being checked included, so that others find room.
+const SHARE: usize = 16;
 /// How long an answer waits for its check, which goes on without it.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// How many wrong guesses are remembered at least; at most twice as many are.
@@ -60,8 +64,18 @@ struct Shared {
 struct Checks {
     /// Secret and record that do not belong together.
     wrong: Generations,
-    running: HashMap<Pair, watch::Receiver<Option<bool>>>,
+    running: HashMap<Pair, Running>,
 }
+
+/// A check that waits or is being computed.
+struct Running {
+    outcome: Outcome,
+    /// Who was the first to ask for it.
+    guesser: IpAddr,
+}
+
+/// `None` until it is known whether they belong together.
+type Outcome = watch::Receiver<Option<bool>>;
 
 /// A secret and a record: the difference of two digests, which no caller can steer.
 type Pair = [u8; 32];
@@ -111,22 +125,32 @@ impl Imported {
     }
 
     /// Tries each of these secrets against the first record that it may belong to and was not tried against yet. Others
-    /// that share the prefix are tried when the secret comes again. Waits for the outcomes as long as is bearable.
-    pub async fn settle<'p>(&self, index: &Index, presented: impl IntoIterator<Item = &'p str>) {
-        let started: Vec<_> = presented
-            .into_iter()
-            .filter_map(|secret| self.start(index, secret))
-            .collect();
-        if started.is_empty() {
+    /// that share the prefix are tried when the secret comes again. Waits for the outcomes as long as is bearable, and
+    /// begins what is beyond the guesser's share as others are over.
+    pub async fn settle<'p>(&self, index: &Index, guesser: IpAddr, presented: impl IntoIterator<Item = &'p str>) {
+        let guesser = holder(guesser);
+        let mut running = VecDeque::new();
+        let mut left = VecDeque::new();
+        for secret in presented {
+            match self.start(index, guesser, secret) {
+                Ok(outcome) => running.extend(outcome),
+                Err(Busy) => left.push_back(secret),
+            }
+        }
+        if running.is_empty() {
             return;
         }
         let all = async {
-            for mut outcome in started {
+            while let Some(mut outcome) = running.pop_front() {
                 // A check that broke off has no outcome.
                 let _ = outcome.wait_for(Option::is_some).await;
+                while let Some(Ok(outcome)) = left.front().map(|secret| self.start(index, guesser, secret)) {
+                    left.pop_front();
+                    running.extend(outcome);
+                }
             }
         };
-        // What takes longer goes on, and is known the next time.
+        // What has begun and takes longer goes on, and is known the next time.
         let _ = timeout(PATIENCE, all).await;
         self.shared.forget_useless(index);
     }
@@ -137,43 +161,56 @@ impl Imported {
             .filter(|stand_in| index.find(stand_in).is_some())
     }
 
-    /// `None` where there is nothing to find out, or no room to do it.
-    fn start(&self, index: &Index, presented: &str) -> Option<watch::Receiver<Option<bool>>> {
+    /// `None` where there is nothing to find out, `Busy` where there is no room to do it.
+    fn start(&self, index: &Index, guesser: IpAddr, presented: &str) -> Result<Option<Outcome>, Busy> {
         // Most secrets begin like no imported one, and are not digested for nothing.
-        index.candidates(presented).next()?;
+        if index.candidates(presented).next().is_none() {
+            return Ok(None);
+        }
         let digest = Digest::of(presented);
         let is_settled = index.find(&digest).is_some() || self.known(index, &digest).is_some();
         if is_settled || !can_be_hashed(presented) {
-            return None;
+            return Ok(None);
         }
         let mut checks = self.shared.checks();
-        let candidate = checks.untried(index, presented, &digest)?;
-        self.join_or_start(&mut checks, presented, digest, candidate)
+        let candidate = checks.untried(index, presented, &digest);
+        candidate
+            .map(|candidate| self.join_or_start(&mut checks, guesser, presented, digest, candidate))
+            .transpose()
     }
 
     fn join_or_start(
         &self,
         checks: &mut Checks,
+        guesser: IpAddr,
         presented: &str,
         digest: Digest,
         candidate: &Candidate,
-    ) -> Option<watch::Receiver<Option<bool>>> {
+    ) -> Result<Outcome, Busy> {
         let pair = pair(&digest, &candidate.stand_in);
         if let Some(running) = checks.running.get(&pair) {
-            return Some(running.clone());
+            return Ok(running.outcome.clone());
+        }
+        if checks.of(guesser) >= SHARE {
+            return Err(Busy);
         }
         let queue = self.queue.get_or_init(|| start_checkers(&self.shared));
-        let (outcome, outcome_of) = watch::channel(None);
+        let (sender, outcome) = watch::channel(None);
         let check = Check {
             secret: Secret::new(presented),
             digest,
             hash: candidate.hash.clone(),
             stand_in: candidate.stand_in,
-            outcome,
+            outcome: sender,
         };
-        queue.as_ref()?.try_send(check).ok()?;
-        checks.running.insert(pair, outcome_of.clone());
-        Some(outcome_of)
+        let queue = queue.as_ref().ok_or(Busy)?;
+        queue.try_send(check).map_err(|_| Busy)?;
+        let running = Running {
+            outcome: outcome.clone(),
+            guesser,
+        };
+        checks.running.insert(pair, running);
+        Ok(outcome)
     }
 }
 
@@ -182,6 +219,11 @@ impl Checks {
         index
             .candidates(presented)
             .find(|candidate| !self.wrong.contains(&pair(digest, &candidate.stand_in)))
+    }
+
+    /// Looks through all that run, as there are few.
+    fn of(&self, guesser: IpAddr) -> usize {
+        self.running.values().filter(|check| check.guesser == guesser).count()
     }
 }
 
@@ -275,152 +317,4 @@ fn start_checkers(shared: &Arc<Shared>) -> Option<SyncSender<Check>> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::telemetry::{log::LogQueue, metrics::Metrics};
-
-    fn hash_of(secret: &str) -> String {
-        bcrypt::hash(secret, 4).expect("the cost is allowed")
-    }
-
-    fn record(id: &str, hash: &str, more: &str) -> String {
-        format!(r#"{{"id":"{id}","secret_hash":"{hash}","key_prefix":"hk_live_abc","name":"{id}"{more}}}"#)
-    }
-
-    fn index(records: &[String]) -> Index {
-        Index::build(format!(r#"{{"keys":[{}]}}"#, records.join(",")).as_bytes()).unwrap()
-    }
-
-    fn imported() -> (Imported, Telemetry) {
-        let telemetry = Telemetry {
-            metrics: Arc::new(Metrics::default()),
-            log: LogQueue::stdout().unwrap(),
-        };
-        (Imported::new(telemetry.clone()), telemetry)
-    }
-
-    fn computed(telemetry: &Telemetry) -> u64 {
-        telemetry
-            .metrics
-            .take()
-            .counters
-            .get("verify.bcrypt")
-            .copied()
-            .unwrap_or_default()
-    }
-
-    async fn holder(imported: &Imported, index: &Index, presented: &str) -> Result<Option<String>, Busy> {
-        imported.settle(index, [presented]).await;
-        let digest = imported.digest_of(index, presented)?;
-        Ok(index.find(&digest).map(|entry| entry.id.to_owned()))
-    }
-
-    #[tokio::test]
-    async fn many_presentations_of_one_secret_at_once_cost_one_bcrypt() {
-        let (imported, telemetry) = imported();
-        let index = index(&[record("a", &hash_of("hk_live_abc1"), "")]);
-        for (presented, expected) in [("hk_live_abc1", Some("a".to_owned())), ("hk_live_abc2", None)] {
-            let at_once = (0..50).map(|_| holder(&imported, &index, presented));
-            let answers = futures_of(at_once).await;
-            assert!(
-                answers.iter().all(|answer| *answer == Ok(expected.clone())),
-                "{answers:?}"
-            );
-            assert_eq!(computed(&telemetry), 1);
-        }
-    }
-
-    #[tokio::test]
-    async fn records_that_share_a_prefix_are_tried_one_for_each_presentation() {
-        let (imported, telemetry) = imported();
-        let hashes = ["hk_live_abc1", "hk_live_abc2", "hk_live_abc3"].map(hash_of);
-        let index = index(&[("a", 0), ("b", 1), ("c", 2)].map(|(id, at)| record(id, &hashes[at], "")));
-        for expected in [Err(Busy), Err(Busy), Ok(Some("c".to_owned()))] {
-            assert_eq!(holder(&imported, &index, "hk_live_abc3").await, expected);
-            assert_eq!(computed(&telemetry), 1);
-        }
-        for expected in [Err(Busy), Err(Busy), Ok(None), Ok(None)] {
-            assert_eq!(holder(&imported, &index, "hk_live_abc4").await, expected);
-        }
-        assert_eq!(computed(&telemetry), 3);
-    }
-
-    #[tokio::test]
-    async fn what_is_known_outlives_the_index_and_revives_nothing() {
-        let (imported, telemetry) = imported();
-        let hash = hash_of("hk_live_abc1");
-        let first = index(&[record("a", &hash, "")]);
-        assert_eq!(
-            holder(&imported, &first, "hk_live_abc1").await,
-            Ok(Some("a".to_owned()))
-        );
-        let revoked = index(&[
-            record("a", &hash, r#","is_active":false"#),
-            record("b", &hash_of("x"), ""),
-        ]);
-        let digest = imported.digest_of(&revoked, "hk_live_abc1").unwrap();
-        assert!(revoked.find(&digest).unwrap().revoked);
-        let without = index(&[record("b", &hash_of("hk_live_abc9"), "")]);
-        assert_eq!(holder(&imported, &without, "hk_live_abc1").await, Ok(None));
-        assert_eq!(computed(&telemetry), 2, "once for a, once for b");
-        let again = index(&[record("a", &hash, "")]);
-        assert_eq!(
-            holder(&imported, &again, "hk_live_abc1").await,
-            Ok(Some("a".to_owned()))
-        );
-        assert_eq!(computed(&telemetry), 0);
-        let hashed_anew = index(&[record("a", &hash_of("hk_live_abc1"), "")]);
-        assert_eq!(
-            holder(&imported, &hashed_anew, "hk_live_abc1").await,
-            Ok(Some("a".to_owned()))
-        );
-    }
-
-    #[tokio::test]
-    async fn a_secret_without_a_matching_prefix_costs_no_bcrypt() {
-        let (imported, telemetry) = imported();
-        let index = index(&[record("a", &hash_of("hk_live_abc1"), "")]);
-        let long = format!("hk_live_abc{}", "x".repeat(72));
-        for presented in ["", "hk_live_ab", "hk_live_abd1", "sec_x", &long, "hk_live_abc\0"] {
-            assert_eq!(holder(&imported, &index, presented).await, Ok(None), "{presented:?}");
-        }
-        assert_eq!(computed(&telemetry), 0);
-        assert!(imported.queue.get().is_none(), "no thread was started");
-    }
-
-    #[test]
-    fn wrong_guesses_are_remembered_in_bounded_memory() {
-        let mut wrong = Generations::default();
-        let guess = |number: usize| {
-            let mut pair = [0; 32];
-            pair[..8].copy_from_slice(&number.to_le_bytes());
-            pair
-        };
-        for number in 0..3 * REMEMBERED {
-            wrong.insert(guess(number));
-        }
-        assert!(wrong.young.len() + wrong.old.len() <= 2 * REMEMBERED);
-        assert!((2 * REMEMBERED..3 * REMEMBERED).all(|number| wrong.contains(&guess(number))));
-    }
-
-    async fn futures_of<T>(futures: impl Iterator<Item = impl Future<Output = T>>) -> Vec<T> {
-        let mut pending: Vec<_> = futures.map(Box::pin).collect();
-        let mut done = Vec::new();
-        std::future::poll_fn(|context| {
-            pending.retain_mut(|future| match future.as_mut().poll(context) {
-                std::task::Poll::Ready(value) => {
-                    done.push(value);
-                    false
-                }
-                std::task::Poll::Pending => true,
-            });
-            if pending.is_empty() {
-                std::task::Poll::Ready(())
-            } else {
-                std::task::Poll::Pending
-            }
-        })
-        .await;
-        done
-    }
-}
+mod tests;

@@ -187,7 +187,7 @@ impl Sender<'_> {
     async fn loaded_for<'p>(&self, presented: impl IntoIterator<Item = &'p str>) -> Result<Arc<Loaded>, Refusal> {
         let app = &self.connection.worker.app;
         match app.reader.current() {
-            Some(loaded) => Ok(settled(app, loaded, presented).await),
+            Some(loaded) => Ok(settled(app, loaded, self.connection.peer.ip(), presented).await),
             None => Err(self.unavailable(Refusal::NotLoaded)),
         }
     }

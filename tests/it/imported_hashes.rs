@@ -293,6 +293,20 @@ fn every_route_knows_imported_keys() {
 }
 
 #[test]
+fn a_batch_of_more_new_keys_than_one_caller_may_have_waiting_is_answered_whole() {
+    let service = start(&[imported_record(2)]);
+    let mut secrets: Vec<String> = (0..99).map(|number| format!("hk_live_002-guess-{number}")).collect();
+    secrets.push(imported_secret(2));
+    let body: Vec<Value> = secrets.iter().map(|secret| json!({"api_key": secret})).collect();
+    let answer = service.post("/verify/batch", json!(body).to_string().as_bytes()).json();
+    let results = answer["results"].as_array().expect("a list");
+    let (last, guesses) = results.split_last().expect("100 results");
+    assert!(guesses.iter().all(|result| result["status"] == 403), "{guesses:?}");
+    assert_eq!(last["status"], 200);
+    assert_eq!(checks(&service), 100);
+}
+
+#[test]
 fn a_key_that_cannot_be_told_yet_is_503_on_every_route() {
     let service = start(&[imported_record(0), imported_record(1)]);
     let guess = |number: usize| format!("hk_live_000-guess-{number}");

@@ -99,7 +99,7 @@ async fn with_key<T>(
 ) -> Result<Option<T>, Refusal> {
     let app = &door.app;
     let loaded = app.reader.current().ok_or(Refusal::KeysNotKnown)?;
-    let loaded = settled(app, loaded, [presented.expose()]).await;
+    let loaded = settled(app, loaded, door.client, [presented.expose()]).await;
     let digest = app.imported.digest_of(&loaded.index, presented.expose());
     let digest = digest.map_err(|Busy| Refusal::KeysNotKnown)?;
     let asked = verify::Asked {

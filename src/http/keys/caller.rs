@@ -136,7 +136,7 @@ pub async fn of_key(
     known: &mut Presented,
 ) -> Result<(Found, Digest), Problem> {
     let loaded = app.reader.current().ok_or(Problem::NotLoaded)?;
-    let loaded = settled(app, loaded, [presented.expose()]).await;
+    let loaded = settled(app, loaded, origin.address(), [presented.expose()]).await;
     let digest = app.imported.digest_of(&loaded.index, presented.expose());
     let digest = digest.map_err(|Busy| Problem::Busy)?;
     let shown = Shown {

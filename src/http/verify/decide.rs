@@ -80,11 +80,16 @@ impl<'a> Question<'a> {
 }
 
 /// The document to decide these keys by. Waits where one of them may be an imported key that has not been seen yet.
-pub async fn settled<'p>(app: &App, loaded: Arc<Loaded>, presented: impl IntoIterator<Item = &'p str>) -> Arc<Loaded> {
+pub async fn settled<'p>(
+    app: &App,
+    loaded: Arc<Loaded>,
+    guesser: IpAddr,
+    presented: impl IntoIterator<Item = &'p str>,
+) -> Arc<Loaded> {
     if !loaded.index.has_imported() {
         return loaded;
     }
-    app.imported.settle(&loaded.index, presented).await;
+    app.imported.settle(&loaded.index, guesser, presented).await;
     // What was revoked in the meantime is revoked.
     app.reader.current().unwrap_or(loaded)
 }
