@@ -63,7 +63,7 @@ async fn asker(door: &Door) -> Result<Asker, Refusal> {
         let person = door.accounts.who(presented).await?;
         return Ok(Asker::of_token(&person.claims));
     }
-    let asker = with_key(door, &presented, Some(door.client), Asker::of_key).await?;
+    let asker = with_key(door, &presented, door.client_ip, Asker::of_key).await?;
     match asker {
         Some(Some(asker)) => Ok(asker),
         Some(None) => Err(Refusal::MayNotIntrospect),

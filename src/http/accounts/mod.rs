@@ -37,7 +37,10 @@ struct Door {
     app: Arc<App>,
     accounts: Accounts,
     asked: Asked,
+    /// Whose guesses and sessions these are. Behind a proxy that sends no address it is the proxy's.
     client: IpAddr,
+    /// What the networks of a key are held against. `None` when a trusted proxy passed on something that is no address.
+    client_ip: Option<IpAddr>,
 }
 
 /// A call that was carried out.
@@ -52,7 +55,8 @@ pub async fn answer(app: Arc<App>, accounts: Accounts, place: Place, method: Met
         return Answer::empty(StatusCode::NO_CONTENT).with(ALLOW, allow);
     }
     let peer = asked.caller.peer.ip().to_canonical();
-    let client = proxies::client_ip(&app.proxies, peer, &asked.headers).unwrap_or(peer);
+    let client_ip = proxies::client_ip(&app.proxies, peer, &asked.headers);
+    let client = client_ip.unwrap_or(peer);
     let told = Told::new(&app, &place, &asked, client);
     match admit(&app, &place, &method, &asked) {
         Ok(call) => {
@@ -61,6 +65,7 @@ pub async fn answer(app: Arc<App>, accounts: Accounts, place: Place, method: Met
                 accounts,
                 asked,
                 client,
+                client_ip,
             };
             told.tell(door.carry_out(call).await)
         }

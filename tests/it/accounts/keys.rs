@@ -266,6 +266,40 @@ fn nobody_tries_out_tokens_by_introspection() {
 }
 
 #[test]
+fn a_key_introspects_from_its_networks_and_from_no_unknown_address() {
+    let (site, client) = (Site::local(), Client::new());
+    let service = site
+        .settings
+        .clone()
+        .with("TRUSTED_PROXIES", "127.0.0.0/8")
+        .start_ready();
+    let create = ["create", "--name", "a service", "--scope", "introspect", "--json"];
+    let [bound, free] = [&["--allow-ip", "127.0.0.0/8", "--allow-ip", "192.0.2.7"][..], &[]].map(|networks| {
+        let made = service.cli(&[&create, networks].concat());
+        text(&serde_json::from_slice(&made.stdout).expect("JSON"), "secret")
+    });
+    let ask = |key: &str, forwarded: &str| {
+        let headers = [
+            ("Authorization", &*format!("Bearer {key}")),
+            ("Content-Type", "application/x-www-form-urlencoded"),
+            ("X-Forwarded-For", forwarded),
+        ];
+        let answer = client.send(&service, "POST", "/oauth/introspect", &headers, b"token=x");
+        (answer.status, answer.text())
+    };
+    let answered = (200, r#"{"active":false}"#.to_owned());
+    let refused = ask("sec_unknown", "192.0.2.7");
+    assert_eq!(refused.0, 401);
+    for known in ["192.0.2.7", "127.0.0.1"] {
+        assert_eq!(ask(&bound, known), answered, "{known}");
+    }
+    for elsewhere in ["192.0.2.8", "unknown", "unix:", "192.0.2.7, unknown"] {
+        assert_eq!(ask(&bound, elsewhere), refused, "{elsewhere}");
+        assert_eq!(ask(&free, elsewhere), answered, "{elsewhere}");
+    }
+}
+
+#[test]
 fn the_public_keys_are_there_for_everybody() {
     let (site, client) = (Site::local(), Client::new());
     let service = site.start();
