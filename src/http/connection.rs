@@ -10,7 +10,7 @@ use std::{
     pin::pin,
     sync::{
         Arc, OnceLock,
-        atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering::Relaxed},
     },
     task::{Poll, Waker},
     time::Duration,
@@ -34,6 +34,9 @@ use super::{
     worker::{Stage, Worker},
 };
 
+/// What a client that speaks HTTP/2 says first.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
 pub struct Connection {
     pub peer: SocketAddr,
     pub face: Arc<Face>,
@@ -47,6 +50,8 @@ pub struct Connection {
     arriving: AtomicU32,
     /// The sweep since which the peer takes nothing, plus one; 0 while it does.
     blocked: AtomicU32,
+    /// How much of the preface of HTTP/2 was read while that is the state.
+    preface: AtomicUsize,
     http2: AtomicBool,
     gentle: AtomicBool,
     order: AtomicU8,
@@ -59,9 +64,12 @@ pub struct Connection {
 enum State {
     /// Not a byte was read yet.
     Fresh,
+    /// All that was read so far is the begin of the preface of HTTP/2.
+    Preface,
     /// A request has begun to arrive.
     Head,
-    /// A request was handed on or answered; `open` says which.
+    /// A request was handed on or answered; `open` says which. Or HTTP/2 has begun, whose requests are only seen when they
+    /// are whole.
     Served,
     /// All is said, and the rest of a refused body is thrown away.
     Parting,
@@ -89,6 +97,7 @@ impl Connection {
             open: AtomicU32::new(0),
             arriving: AtomicU32::new(0),
             blocked: AtomicU32::new(0),
+            preface: AtomicUsize::new(0),
             http2: AtomicBool::new(false),
             gentle: AtomicBool::new(false),
             order: AtomicU8::new(Order::Carry as u8),
@@ -99,9 +108,7 @@ impl Connection {
     /// To be called with each request's head; what it returns lasts until the answer is made or given up.
     pub fn open_request(&self, version: Version) -> OpenRequest<'_> {
         self.enter(State::Served);
-        if version == Version::HTTP_2 {
-            self.http2.store(true, Relaxed);
-        }
+        self.http2.store(version == Version::HTTP_2, Relaxed);
         self.open.store(self.open.load(Relaxed) + 1, Relaxed);
         OpenRequest(self)
     }
@@ -161,9 +168,9 @@ impl Connection {
             deadlines.parting
         };
         let too_long = match self.state() {
-            State::Fresh | State::Head if !self.http2.load(Relaxed) => head,
+            State::Fresh | State::Preface | State::Head => head,
             State::Parting => deadlines.parting,
-            State::Fresh | State::Head | State::Served => deadlines.idle + deadlines.parting,
+            State::Served => deadlines.idle + deadlines.parting,
         };
         if self.lasted(too_long) {
             Order::Abort
@@ -230,7 +237,8 @@ impl Connection {
     }
 
     fn state(&self) -> State {
-        [State::Fresh, State::Head, State::Served, State::Parting][usize::from(self.state.load(Relaxed))]
+        let states = [State::Fresh, State::Preface, State::Head, State::Served, State::Parting];
+        states[usize::from(self.state.load(Relaxed))]
     }
 
     /// What was read while no request is open is the begin of one. (The begin of a pipelined request that came together
@@ -241,13 +249,30 @@ impl Connection {
         }
         match self.state() {
             State::Fresh => {
-                self.http2.store(bytes.starts_with(b"PRI "), Relaxed);
-                self.enter(State::Head);
+                self.enter(State::Preface);
+                self.has_begun(bytes);
             }
+            State::Preface => self.has_begun(bytes),
             // HTTP/2 reads much that is no request; only a request makes it less idle.
             State::Served if !self.http2.load(Relaxed) => self.enter(State::Head),
             State::Served | State::Head | State::Parting => {}
         }
+    }
+
+    /// Looks whether these bytes go on with the preface. The head's deadline runs from the first byte, so `since` stays.
+    fn has_begun(&self, bytes: &[u8]) {
+        let state = match preface_with(self.preface.load(Relaxed), bytes) {
+            Some(read) if read < PREFACE.len() => {
+                self.preface.store(read, Relaxed);
+                State::Preface
+            }
+            Some(_) => {
+                self.http2.store(true, Relaxed);
+                State::Served
+            }
+            None => State::Head,
+        };
+        self.state.store(state as u8, Relaxed);
     }
 
     pub(super) fn has_written(&self, outcome: &Poll<io::Result<usize>>) {
@@ -258,6 +283,13 @@ impl Connection {
             Poll::Pending | Poll::Ready(_) => {}
         }
     }
+}
+
+/// How much of the preface has been read once these bytes follow what was read of it before. `None` when they are others.
+fn preface_with(read: usize, bytes: &[u8]) -> Option<usize> {
+    let missing = &PREFACE[read..];
+    let length = missing.len().min(bytes.len());
+    (bytes[..length] == missing[..length]).then_some(read + length)
 }
 
 /// A request without an answer yet.
@@ -339,4 +371,41 @@ where
         }
     })
     .await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// How much of the preface these reads are, one after the other.
+    fn preface_of(reads: &[&[u8]]) -> Option<usize> {
+        reads.iter().try_fold(0, |read, bytes| preface_with(read, bytes))
+    }
+
+    #[test]
+    fn http_2_has_begun_when_the_whole_preface_was_read_in_however_many_pieces() {
+        assert_eq!(preface_of(&[PREFACE]), Some(24));
+        assert_eq!(preface_of(&[PREFACE, &[0, 0, 0, 4]]), Some(24));
+        assert_eq!(preface_of(&[&[PREFACE, &[0, 0, 0, 4]].concat()]), Some(24));
+        for size in 1..PREFACE.len() {
+            let pieces: Vec<_> = PREFACE.chunks(size).collect();
+            assert_eq!(preface_of(&pieces), Some(24), "{size}");
+            assert_eq!(preface_of(&[&PREFACE[..size]]), Some(size), "{size}");
+        }
+    }
+
+    #[test]
+    fn what_only_begins_like_the_preface_is_none() {
+        for reads in [
+            &[b"GET /health HTTP/1.1\r\n".as_slice()][..],
+            &[b"POST /verify HTTP/1.1\r\n"],
+            &[b"P", b"OST /verify"],
+            &[b"PRI ", b"/x HTTP/1.1\r\n"],
+            &[b"PRI * HTTP/1.1\r\n"],
+            &[b"PRI * HTTP/2.0\r\n\r\n", b"SM\r\n\r", b"x"],
+            &[b"pri "],
+        ] {
+            assert_eq!(preface_of(reads), None, "{reads:?}");
+        }
+    }
 }

@@ -63,9 +63,11 @@ fn refreshes_that_cannot_succeed_are_all_answered_too() {
 #[test]
 fn four_hundred_half_open_requests_keep_nobody_from_an_answer() {
     let service = serving_one_key();
-    let parts: [&[u8]; 5] = [
+    let parts: [&[u8]; 7] = [
         b"",
         b"P",
+        b"PRI ",
+        b"PRI /x HTTP/1.1\r\nHost: a\r\n",
         b"POST /verify HTTP/1.1\r\nHost: local",
         b"POST /verify HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n\r\n{\"api_key\":",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",

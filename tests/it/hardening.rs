@@ -9,6 +9,7 @@ use heare_auth::{http::deadlines::Deadlines, server::Options};
 
 use crate::support::{
     PATIENCE,
+    frames::{Frames, PING},
     server_in_process::{Client, Setup, TestServer},
 };
 
@@ -316,9 +317,28 @@ fn a_head_that_does_not_end_is_closed() {
         head: SHORT,
         ..no_hurry()
     });
-    for begin in ["", "GET /health HTTP/1.1\r\nHost: x\r\n"] {
+    for begin in [
+        "",
+        "GET /health HTTP/1.1\r\nHost: x\r\n",
+        "P",
+        "PRI ",
+        "PRI /x HTTP/1.1\r\nHost: x\r\n",
+        "PRI * HTTP/2.0\r\n\r\nSM\r\n\r",
+    ] {
         assert_eq!(server.client().send(begin).rest(), "", "{begin}");
     }
+}
+
+#[test]
+fn a_head_that_begins_like_the_preface_of_http_2_makes_no_later_one_slower() {
+    let server = with(Deadlines {
+        head: SHORT,
+        ..no_hurry()
+    });
+    let mut client = server.client();
+    client.send("PRI /x HTTP/1.1\r\nHost: x\r\n\r\n");
+    assert_eq!(client.answer().status, 404);
+    assert_eq!(client.send("GET /hea").rest(), "");
 }
 
 #[test]
@@ -353,6 +373,20 @@ fn an_idle_connection_is_closed() {
     let mut client = server.client();
     assert_eq!(client.get("/health").status, 200);
     assert_eq!(client.rest(), "");
+}
+
+#[test]
+fn an_http_2_connection_may_wait_with_its_first_request() {
+    let server = with(Deadlines {
+        head: SHORT,
+        ..no_hurry()
+    });
+    let waiting = Frames::open(server.address);
+    // The second begins when the first is cut, so that the deadline of a head has passed on every worker's count.
+    for _ in 0..2 {
+        assert_eq!(server.client().rest(), "");
+    }
+    assert_eq!(waiting.said().last(), Some(&PING));
 }
 
 #[test]
