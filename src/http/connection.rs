@@ -327,6 +327,12 @@ impl Drop for Held {
 /// Serves the connection until it ends by itself or by order.
 pub async fn serve(connection: Arc<Connection>, tcp: TcpStream, builder: Arc<auto::Builder<TokioExecutor>>) {
     let wire = Wire::new(tcp, connection.clone());
+    // Nobody comes in who has nothing to say, and whoever never says anything goes out the same way.
+    let speaks = connection.unless_told(wire.something()).await.is_some();
+    connection.worker.door.pass().await;
+    if !speaks {
+        return;
+    }
     match connection.face.tls.clone() {
         None => converse(connection, wire, builder).await,
         // Apart, so that a connection without TLS does not carry the room for it.
@@ -371,6 +377,7 @@ where
         }
     })
     .await;
+    connection.worker.door.pass().await;
 }
 
 #[cfg(test)]

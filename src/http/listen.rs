@@ -10,14 +10,14 @@ use std::{
 use socket2::{Domain, Protocol, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
-    sync::{mpsc::UnboundedSender, watch},
+    sync::watch,
     time::{sleep, timeout},
 };
 
 use super::{
     Face,
     slots::{Slot, Slots},
-    worker::{Accepted, Stage},
+    worker::{Accepted, Inlet, Stage},
 };
 use crate::telemetry::Telemetry;
 
@@ -51,19 +51,18 @@ impl Listener {
         }
     }
 
-    /// Accepts until the service drains. Workers are given connections one after the other.
+    /// Accepts until the service drains. Each connection goes to the worker that has the fewest.
     pub async fn accept(
         self,
-        workers: Vec<UnboundedSender<Accepted>>,
+        workers: Vec<Inlet>,
         slots: Slots,
         telemetry: Telemetry,
         mut stage: watch::Receiver<Stage>,
     ) {
         let accepting = async {
-            for worker in workers.iter().cycle() {
+            loop {
                 let accepted = self.next(&slots, &telemetry).await;
-                // A worker only ends after this loop.
-                let _ = worker.send(accepted);
+                Inlet::of_the_fewest(&workers).hand(accepted);
             }
         };
         tokio::select! {
@@ -71,11 +70,8 @@ impl Listener {
             _ = stage.wait_for(|stage| *stage != Stage::Serving) => {}
         }
         // Those that the system has connected already have been promised an answer.
-        for worker in workers.iter().cycle() {
-            let Ok(accepted) = timeout(Duration::ZERO, self.next(&slots, &telemetry)).await else {
-                break;
-            };
-            let _ = worker.send(accepted);
+        while let Ok(accepted) = timeout(Duration::ZERO, self.next(&slots, &telemetry)).await {
+            Inlet::of_the_fewest(&workers).hand(accepted);
         }
     }
 

@@ -8,6 +8,7 @@ pub mod connection;
 pub mod cors;
 pub mod dashboard;
 pub mod deadlines;
+pub mod door;
 pub mod gate;
 pub mod health;
 pub mod identity;

@@ -29,6 +29,12 @@ impl Wire {
         Self { tcp, connection }
     }
 
+    /// Waits for whatever comes: a byte, or the news that nothing will.
+    pub async fn something(&self) {
+        // What went wrong is told again to whoever reads.
+        let _ = self.tcp.readable().await;
+    }
+
     /// The first byte that arrives, which stays there. Nothing when the peer has gone.
     pub async fn first_byte(&self) -> Option<u8> {
         let mut first = [0];

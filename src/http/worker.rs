@@ -25,6 +25,7 @@ use super::{
     App, Face,
     connection::{self, Connection, Order},
     deadlines::Deadlines,
+    door::Door,
     identity::RequestIds,
     slots::{Slot, Slots},
 };
@@ -35,6 +36,7 @@ pub struct Worker {
     pub deadlines: Deadlines,
     pub request_ids: RequestIds,
     pub slots: Slots,
+    pub door: Door,
     /// Counts the sweeps: the clock of all deadlines.
     sweep: AtomicU32,
 }
@@ -47,6 +49,20 @@ pub struct Accepted {
     pub slot: Slot,
 }
 
+/// The way to a worker.
+#[derive(Clone)]
+pub struct Inlet {
+    worker: mpsc::UnboundedSender<Arrival>,
+    /// As many, and one more for each inlet, as the worker has connections.
+    aboard: Aboard,
+}
+
+/// Held for as long as a connection lasts.
+type Aboard = Arc<()>;
+
+/// A connection that is given to a worker.
+type Arrival = (Accepted, Aboard);
+
 /// How far the service is from its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
@@ -56,6 +72,26 @@ pub enum Stage {
     Ending,
 }
 
+impl Inlet {
+    /// An inlet, and where what is handed to it arrives.
+    pub fn new() -> (Self, mpsc::UnboundedReceiver<Arrival>) {
+        let (worker, arrivals) = mpsc::unbounded_channel();
+        let aboard = Aboard::default();
+        (Self { worker, aboard }, arrivals)
+    }
+
+    /// That of the worker which has the fewest connections.
+    pub fn of_the_fewest(workers: &[Self]) -> &Self {
+        let fewest = workers.iter().min_by_key(|inlet| Arc::strong_count(&inlet.aboard));
+        fewest.expect("there is at least one worker")
+    }
+
+    pub fn hand(&self, accepted: Accepted) {
+        // A worker only ends when nobody has an inlet to it.
+        let _ = self.worker.send((accepted, self.aboard.clone()));
+    }
+}
+
 impl Worker {
     pub fn new(app: Arc<App>, deadlines: Deadlines, request_ids: RequestIds, slots: Slots) -> Self {
         Self {
@@ -63,6 +99,7 @@ impl Worker {
             deadlines,
             request_ids,
             slots,
+            door: Door::default(),
             sweep: AtomicU32::new(0),
         }
     }
@@ -76,7 +113,7 @@ impl Worker {
     pub fn start(
         self,
         name: String,
-        arrivals: mpsc::UnboundedReceiver<Accepted>,
+        arrivals: mpsc::UnboundedReceiver<Arrival>,
         stage: watch::Receiver<Stage>,
         alive: mpsc::Sender<()>,
     ) -> io::Result<()> {
@@ -122,14 +159,19 @@ struct Crew {
 }
 
 impl Crew {
-    async fn work(mut self, mut arrivals: mpsc::UnboundedReceiver<Accepted>, mut stage: watch::Receiver<Stage>) {
+    async fn work(mut self, mut arrivals: mpsc::UnboundedReceiver<Arrival>, mut stage: watch::Receiver<Stage>) {
         let mut sweeps = interval(self.worker.deadlines.sweep);
         sweeps.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut arriving = true;
+        let worker = self.worker.clone();
+        task::spawn(async move { worker.door.keep().await });
         while arriving || !self.tasks.is_empty() {
             tokio::select! {
                 arrival = arrivals.recv(), if arriving => match arrival {
-                    Some(accepted) => self.welcome(accepted, *stage.borrow()),
+                    Some(arrival) => {
+                        self.welcome(arrival, *stage.borrow());
+                        self.worker.door.pass().await;
+                    }
                     None => arriving = false,
                 },
                 Some(ended) = self.tasks.join_next_with_id() => {
@@ -144,7 +186,7 @@ impl Crew {
         }
     }
 
-    fn welcome(&mut self, accepted: Accepted, stage: Stage) {
+    fn welcome(&mut self, (accepted, aboard): Arrival, stage: Stage) {
         let Accepted {
             stream,
             peer,
@@ -159,7 +201,7 @@ impl Crew {
         let serving = connection::serve(connection.clone(), stream, self.builder.clone());
         let task = self.tasks.spawn(async move {
             serving.await;
-            drop(slot);
+            drop((aboard, slot));
         });
         self.connections.insert(task.id(), connection);
     }

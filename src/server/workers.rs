@@ -10,12 +10,12 @@ use crate::http::{
     deadlines::Deadlines,
     identity::RequestIds,
     slots::Slots,
-    worker::{Accepted, Stage, Worker},
+    worker::{Inlet, Stage, Worker},
 };
 
 /// The workers' receiving ends, and what tells that all have ended.
 pub(super) struct Crew {
-    pub inlets: Vec<mpsc::UnboundedSender<Accepted>>,
+    pub inlets: Vec<Inlet>,
     pub ended: mpsc::Receiver<()>,
 }
 
@@ -28,7 +28,7 @@ pub(super) fn start(
 ) -> Result<Crew, StartError> {
     let (alive, ended) = mpsc::channel(1);
     let start = |number| {
-        let (inlet, arrivals) = mpsc::unbounded_channel();
+        let (inlet, arrivals) = Inlet::new();
         let request_ids = RequestIds::starting_at(rand::random());
         Worker::new(app.clone(), deadlines, request_ids, slots.clone())
             .start(format!("worker-{number}"), arrivals, stage.clone(), alive.clone())

@@ -9,7 +9,10 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 
 use crate::support::{
     PATIENCE,
+    documents::document,
+    http_client::Connection,
     server_in_process::{Client, Setup, TestServer, refused_start},
+    service::{Service, Settings, eventually},
 };
 
 const INVALID: &str =
@@ -569,7 +572,9 @@ fn an_address_in_use_stops_the_start_with_the_settings_name() {
 fn what_is_in_flight_is_finished_before_the_end_and_nothing_new_begins() {
     let mut server = TestServer::start();
     let mut busy = server.client();
-    busy.send("POST /verify HTTP/1.1\r\nHost: x\r\nContent-Length: 22\r\n\r\n{\"api_key\"");
+    busy.send("POST /verify HTTP/1.1\r\nHost: x\r\nExpect: 100-continue\r\nContent-Length: 22\r\n\r\n");
+    assert_eq!(busy.answer().status, 100);
+    busy.send("{\"api_key\"");
     let mut asking = server.client();
     asking.send("GET /ready HTTP/1.1\r\nHost: x\r\n");
     let mut idle = server.client();
@@ -593,4 +598,44 @@ fn what_is_not_finished_by_the_deadline_is_cut() {
     let stopping = server.stop(Duration::from_millis(50));
     assert_eq!(stuck.rest(), "");
     assert!(!server.block_on(stopping).unwrap());
+}
+
+/// The number by which the worker of this connection names a request: it counts on from a start of its own.
+fn number_given(service: &Service, connection: &mut Connection) -> u64 {
+    let before = service.events("verification_failed").len();
+    assert_eq!(
+        connection.post("/verify", br#"{"api_key":"none"}"#).unwrap().status,
+        403
+    );
+    let mut lines = Vec::new();
+    eventually("the verify is logged", || {
+        lines = service.events("verification_failed");
+        lines.len() > before
+    });
+    u64::from_str_radix(lines[before]["request_id"].as_str().unwrap(), 16).unwrap()
+}
+
+#[test]
+fn a_connection_is_given_to_the_worker_that_has_the_fewest() {
+    let settings = Settings::file_store().with("WORKERS", "2");
+    settings.write_document(&document(1, &["key_1"]));
+    let service = settings.start_ready();
+    let mut connections: Vec<_> = (0..8).map(|_| service.connect()).collect();
+    let first = number_given(&service, &mut connections[0]);
+    let serves = |connection: &mut Connection| number_given(&service, connection).wrapping_sub(first) < 1_000;
+    let (mut of_one, of_other): (Vec<_>, Vec<_>) = connections
+        .into_iter()
+        .map(|mut connection| (serves(&mut connection), connection))
+        .partition(|(same, _)| *same);
+    assert_eq!((of_one.len(), of_other.len()), (4, 4));
+    of_one.truncate(1);
+    let (_, left) = &mut of_one[0];
+    eventually("three connections are closed", || {
+        left.get("/metrics")
+            .unwrap()
+            .text()
+            .contains("heare_auth_connections_open 5\n")
+    });
+    let mut new: Vec<_> = (0..3).map(|_| service.connect()).collect();
+    assert!(new.iter_mut().all(serves));
 }
