@@ -31,6 +31,7 @@ pub use self::{
 };
 use crate::core::{id::Prefixes, network::chain::TrustedProxies, secret::Secret};
 
+use self::database::DATABASE_FILE;
 pub use self::database::{DatabasePlace, UsageConfig};
 
 /// A setting that cannot be used. The sentence names the variable and never its value.

@@ -128,8 +128,13 @@ fn remove_leftovers(path: &Path) {
 }
 
 fn is_leftover(name: &OsStr, prefix: &OsStr) -> bool {
-    let name = name.as_encoded_bytes();
-    name.starts_with(prefix.as_encoded_bytes()) && name.ends_with(b".tmp")
+    let numbers = || {
+        let rest = name.as_encoded_bytes().strip_prefix(prefix.as_encoded_bytes())?;
+        std::str::from_utf8(rest.strip_suffix(b".tmp")?).ok()?.split_once('-')
+    };
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    // The leftovers of `keys` must not be confused with those of `keys.json`, whose writer may be at work.
+    numbers().is_some_and(|(process, moment)| is_number(process) && is_number(moment))
 }
 
 #[cfg(test)]
@@ -179,6 +184,8 @@ mod tests {
         for name in [
             ".keys.json.77-1.tmp",
             ".other.json.77-1.tmp",
+            ".keys.json.bak.77-1.tmp",
+            ".keys.json.mine.tmp",
             "keys.json.tmp",
             ".keys.json.swp",
         ] {
@@ -186,7 +193,14 @@ mod tests {
         }
         replace(&path, b"whole").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"whole");
-        let left = [".keys.json.swp", ".other.json.77-1.tmp", "keys.json", "keys.json.tmp"];
+        let left = [
+            ".keys.json.bak.77-1.tmp",
+            ".keys.json.mine.tmp",
+            ".keys.json.swp",
+            ".other.json.77-1.tmp",
+            "keys.json",
+            "keys.json.tmp",
+        ];
         assert_eq!(names_in(dir.path()), left);
     }
 

@@ -19,6 +19,8 @@ const PORT: &str = "5432";
 const USER: &str = "auth_user";
 const PASSWORD: &str = "password";
 const DATABASE: &str = "auth";
+/// What SQLite's file is called in `DATA_DIR`.
+pub(super) const DATABASE_FILE: &str = "heare-auth.db";
 
 pub(super) const SETTINGS: [Setting; 8] = [
     setting(
@@ -93,7 +95,7 @@ impl DatabasePlace {
         if values.get("S3_BUCKET").is_some() {
             return Ok(Self::Off);
         }
-        let path = Path::new(&values.get_or("DATA_DIR", DEFAULT_DATA_DIR)).join("heare-auth.db");
+        let path = Path::new(&values.get_or("DATA_DIR", DEFAULT_DATA_DIR)).join(DATABASE_FILE);
         Ok(Self::Sqlite { path })
     }
 
