@@ -4,6 +4,7 @@ use std::{
     io::{self, IsTerminal},
     process::ExitCode,
     sync::Arc,
+    thread,
     time::{Duration, Instant},
 };
 
@@ -80,13 +81,21 @@ async fn run(config: Config, settings: &Settings, telemetry: Telemetry, began: I
         .map_err(|error| Failure::Failed(error.to_string()))?;
     let is_local = matches!(location, Location::File { .. });
     if is_local || io::stderr().is_terminal() {
-        note(&next_steps(&running, settings, is_local));
+        say_aside(next_steps(&running, settings, is_local));
     }
     signals.wait_for_stop(&running).await;
     tokio::select! {
         _ = running.stop(DRAIN) => Ok(ExitCode::SUCCESS),
         _ = signals.interrupt.recv() => Ok(INTERRUPTED.into()),
     }
+}
+
+/// Nobody waits for whoever reads stderr: it may be a pipe that is full, and the service has to serve and to end all the same.
+fn say_aside(text: String) {
+    // Where there is no thread to be had, nothing is said.
+    let _ = thread::Builder::new()
+        .name("next-steps".to_owned())
+        .spawn(move || note(&text));
 }
 
 struct Signals {

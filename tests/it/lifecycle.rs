@@ -9,8 +9,9 @@ use heare_auth::{cli::DRAIN, config::SETTINGS};
 use serde_json::json;
 use std::{
     ffi::OsStr,
+    io::Write,
     net::{TcpListener, TcpStream},
-    os::unix::ffi::OsStrExt,
+    os::unix::{ffi::OsStrExt, net::UnixStream},
     process::Output,
     time::Duration,
 };
@@ -142,6 +143,18 @@ fn it_stops_while_everything_that_it_depends_on_hangs() {
     eventually("the store is asked", || store.count("GET") > 0);
     let (_swallowing, _) = bridge.accept().unwrap();
     assert_eq!((service.health().0, service.ready().0), (200, 503));
+    service.signal("TERM");
+    assert_eq!(service.wait_for_exit().code(), Some(0));
+}
+
+#[test]
+fn a_stderr_that_nobody_reads_keeps_it_from_nothing() {
+    let (mut stderr, _unread) = UnixStream::pair().unwrap();
+    stderr.set_nonblocking(true).unwrap();
+    while stderr.write(&[b'x'; 4096]).is_ok() {}
+    stderr.set_nonblocking(false).unwrap();
+    let mut service = Settings::file_store().start_with_stderr(stderr);
+    service.wait_until_ready();
     service.signal("TERM");
     assert_eq!(service.wait_for_exit().code(), Some(0));
 }

@@ -22,6 +22,7 @@ use std::{
     ffi::OsStr,
     io::{BufRead, BufReader},
     net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream},
+    os::fd::OwnedFd,
     process::{Child, ChildStdout, ExitStatus, Output, Stdio},
     sync::{Arc, mpsc},
     thread,
@@ -49,16 +50,18 @@ pub struct Service {
 }
 
 impl Service {
-    pub(super) fn start(settings: &Settings, reader: LogReader) -> Self {
+    pub(super) fn start(settings: &Settings, reader: LogReader, stderr: Option<OwnedFd>) -> Self {
         let own_port = settings.own_port();
         let mut command = settings.command(&["serve"]);
         command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped());
+            .stderr(stderr.map_or_else(Stdio::piped, Stdio::from));
         let mut child = command.spawn().expect("the binary starts");
         let log = Arc::new(Log::default());
-        keep_errors(&log, child.stderr.take().expect("stderr is piped"));
+        if let Some(stderr) = child.stderr.take() {
+            keep_errors(&log, stderr);
+        }
         let stdout = BufReader::new(child.stdout.take().expect("stdout is piped"));
         let mut service = Self {
             child,

@@ -8,6 +8,7 @@ use std::{
     collections::BTreeMap,
     ffi::OsStr,
     io::{Read, Write},
+    os::fd::OwnedFd,
     path::{Path, PathBuf},
     process::{Child, Command, ExitStatus, Output, Stdio},
     sync::Arc,
@@ -156,7 +157,7 @@ impl Settings {
 
     /// Starts the service and waits for its `startup` line; every line of its stdout is kept.
     pub fn start(&self) -> Service {
-        Service::start(self, LogReader::Reads)
+        Service::start(self, LogReader::Reads, None)
     }
 
     /// The same with its keys in force.
@@ -167,7 +168,12 @@ impl Settings {
     }
 
     pub fn start_with(&self, reader: LogReader) -> Service {
-        Service::start(self, reader)
+        Service::start(self, reader, None)
+    }
+
+    /// The same as `start`, with a stderr of one's own, of which nothing is kept.
+    pub fn start_with_stderr(&self, stderr: impl Into<OwnedFd>) -> Service {
+        Service::start(self, LogReader::Reads, Some(stderr.into()))
     }
 }
 
