@@ -144,6 +144,9 @@ impl Work {
             self.refused = None;
             self.report.recovered();
         }
+        if let (Ok(Outcome::Unchanged), Some(saver)) = (outcome, &self.saver) {
+            saver.try_again();
+        }
         outcome
     }
 

@@ -383,6 +383,22 @@ async fn each_document_that_comes_into_force_is_saved_and_a_refused_one_is_not()
 }
 
 #[tokio::test]
+async fn the_newest_document_that_could_not_be_saved_is_tried_again() {
+    let place = Place::new().polling().with_snapshot();
+    fs::create_dir_all(place.snapshot().path.join("in the way")).unwrap();
+    place.put(document(1, &["a"]));
+    let running = place.start();
+    patiently(running.reader.loaded()).await;
+    place.put(document(2, &["b"]));
+    until(|| running.generation() == Some(2)).await;
+    running.counted("poll.unchanged", 4).await;
+    fs::remove_dir_all(&place.snapshot().path).unwrap();
+    until(|| place.snapshot().load().is_some()).await;
+    let saved = place.snapshot().load().unwrap();
+    assert_eq!(Index::build(&saved.document).unwrap().generation(), Some(2));
+}
+
+#[tokio::test]
 async fn the_snapshot_remembers_over_a_restart_whether_the_object_was_encrypted() {
     for object_sealed in [false, true] {
         let place = Place::new().sealing().with_snapshot();

@@ -178,6 +178,27 @@ fn with_a_snapshot_it_is_ready_without_the_store_and_takes_the_store_when_it_is_
 }
 
 #[test]
+fn a_snapshot_that_could_not_be_saved_is_tried_again_and_that_is_said_once() {
+    let settings = Settings::file_store().with("POLL_INTERVAL", "50ms");
+    let folder = settings.home().join("state");
+    let snapshot = folder.join("snapshot.json");
+    let service = settings
+        .with("SNAPSHOT_PATH", snapshot.to_str().expect("temporary paths are UTF-8"))
+        .start_ready();
+    fs::write(&folder, "in the way").expect("a file");
+    service.create_key("first");
+    service.wait_for_event("snapshot_failed", |line| line["level"] == 40);
+    service.create_key("second");
+    fs::remove_file(&folder).expect("a file");
+    service.wait_for_event("snapshot_recovered", |line| line["level"] == 30);
+    eventually("both keys are saved", || {
+        let saved = fs::read_to_string(&snapshot).expect("a snapshot");
+        saved.contains("first") && saved.contains("second")
+    });
+    assert_eq!(service.events("snapshot_failed").len(), 1);
+}
+
+#[test]
 fn a_snapshot_is_for_its_owner_only_and_holds_no_secret() {
     let kept = Kept::new(None);
     let mode = fs::metadata(&kept.snapshot).expect("a snapshot").permissions().mode();
