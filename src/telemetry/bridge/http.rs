@@ -6,7 +6,7 @@ use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::{
-    Request, Response,
+    Request, Response, StatusCode,
     body::Incoming,
     header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue},
 };
@@ -22,8 +22,11 @@ use tokio::time::timeout;
 use super::{Interval, Outcome, PATIENCE, full_name};
 use crate::{config::BridgeConfig, core::secret::Secret};
 
-/// From the connection to the end of the answer.
+/// From the connection to the head of the answer.
 const TOTAL: Duration = Duration::from_secs(5);
+
+/// For the rest of the answer, which changes nothing any more.
+const REST: Duration = Duration::from_millis(500);
 
 /// A longer answer is not read to its end, which costs the connection.
 const MAX_ANSWER: usize = 64 * 1024;
@@ -58,13 +61,16 @@ impl Http {
         let Some(client) = &self.client else {
             return Outcome::NotTaken("no root certificates");
         };
-        match timeout(TOTAL, client.post(request)).await {
-            Ok(Ok(true)) => Outcome::Sent,
-            Ok(Ok(false)) => Outcome::NotTaken("rejected"),
-            Ok(Err(error)) if error.is_connect() => Outcome::NotTaken("unreachable"),
-            Ok(Err(_)) => Outcome::Unknown("connection lost"),
-            Err(_) => Outcome::Unknown("stalled"),
-        }
+        let response = match timeout(TOTAL, client.post(request)).await {
+            Ok(Ok(response)) => response,
+            Ok(Err(error)) if error.is_connect() => return Outcome::NotTaken("unreachable"),
+            Ok(Err(_)) => return Outcome::Unknown("connection lost"),
+            Err(_) => return Outcome::Unknown("stalled"),
+        };
+        let outcome = judged(response.status());
+        // Read only so that the connection can be used again; the status has said everything.
+        let _ = timeout(REST, Limited::new(response.into_body(), MAX_ANSWER).collect()).await;
+        outcome
     }
 
     fn request(&self, interval: &Interval) -> Result<Request<Full<Bytes>>, hyper::http::Error> {
@@ -99,16 +105,22 @@ impl Transport {
         Ok(Self::Tls(builder.build(tls.wrap_connector(connector))))
     }
 
-    /// Whether the bridge took it.
-    async fn post(&self, request: Request<Full<Bytes>>) -> Result<bool, Error> {
-        let response: Response<Incoming> = match self {
-            Self::Plain(client) => client.request(request).await?,
-            Self::Tls(client) => client.request(request).await?,
-        };
-        let taken = response.status().is_success();
-        // Read only so that the connection can be used again; the status has said everything.
-        let _ = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
-        Ok(taken)
+    async fn post(&self, request: Request<Full<Bytes>>) -> Result<Response<Incoming>, Error> {
+        match self {
+            Self::Plain(client) => client.request(request).await,
+            Self::Tls(client) => client.request(request).await,
+        }
+    }
+}
+
+/// A failure at the other end, or of a proxy in front of it, may come after everything was counted. A refusal does not.
+fn judged(status: StatusCode) -> Outcome {
+    if status.is_success() {
+        Outcome::Sent
+    } else if status.is_server_error() || status == StatusCode::REQUEST_TIMEOUT {
+        Outcome::Unknown("failed")
+    } else {
+        Outcome::NotTaken("rejected")
     }
 }
 
@@ -202,6 +214,20 @@ mod tests {
         let text = String::from_utf8(body(&interval, "heare-auth")).unwrap();
         let expected = r#"{"counters":{"heare-auth.verify.requests":5},"gauges":{"heare-auth.document.age_seconds":0.25,"heare-auth.keys.count":5}}"#;
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn only_a_refusal_says_that_nothing_was_counted() {
+        let outcome = |status| judged(StatusCode::from_u16(status).unwrap());
+        for status in [200, 202, 204] {
+            assert_eq!(outcome(status), Outcome::Sent, "{status}");
+        }
+        for status in [301, 307, 400, 401, 404, 413, 429] {
+            assert_eq!(outcome(status), Outcome::NotTaken("rejected"), "{status}");
+        }
+        for status in [408, 500, 502, 503, 504] {
+            assert_eq!(outcome(status), Outcome::Unknown("failed"), "{status}");
+        }
     }
 
     #[test]

@@ -69,6 +69,8 @@ impl Drop for StatsServer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Answer {
     Status(u16),
+    /// The status and all that stands before a body which never comes.
+    Head(u16),
     /// Closes the connection without a word.
     Close,
     /// Leaves the caller waiting.
@@ -136,14 +138,19 @@ fn serve(stream: TcpStream, answer: &Mutex<Answer>, posts: &Sender<Post>) {
         let answer = *answer.lock().unwrap();
         let _ = posts.send(post);
         match answer {
-            Answer::Status(status) => {
-                let head = format!("HTTP/1.1 {status} Whatever\r\nContent-Length: 2\r\n\r\nok");
-                reader.get_mut().write_all(head.as_bytes()).unwrap();
+            Answer::Status(status) => reader.get_mut().write_all((head(status) + "ok").as_bytes()).unwrap(),
+            Answer::Head(status) => {
+                reader.get_mut().write_all(head(status).as_bytes()).unwrap();
+                drop(reader.read(&mut [0]));
             }
             Answer::Close => return,
             Answer::Never => drop(reader.read(&mut [0])),
         }
     }
+}
+
+fn head(status: u16) -> String {
+    format!("HTTP/1.1 {status} Whatever\r\nContent-Length: 2\r\n\r\n")
 }
 
 fn read_post(reader: &mut BufReader<TcpStream>) -> Option<Post> {
