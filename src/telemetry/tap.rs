@@ -6,7 +6,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-/// Is shown whole lines, and says whether it wants to see more.
+/// Is shown whole lines, or none at all where it is only asked, and says whether it wants to see more.
 pub type Look = Box<dyn FnMut(&[u8]) -> bool + Send>;
 
 #[derive(Default)]
@@ -18,6 +18,8 @@ pub(super) struct Taps {
 impl Taps {
     pub(super) fn add(&self, look: Look) {
         let mut looks = self.looks();
+        // While no line is written, nobody else notices that they have gone.
+        looks.retain_mut(|look| look(b""));
         looks.push(look);
         self.open.store(looks.len(), Relaxed);
     }
@@ -51,6 +53,9 @@ mod tests {
         for enough in [1, 3] {
             let (seen, mut count) = (Arc::clone(&seen), 0);
             taps.add(Box::new(move |lines| {
+                if lines.is_empty() {
+                    return true;
+                }
                 count += 1;
                 seen.lock().unwrap().push((enough, lines.to_vec()));
                 count < enough
@@ -67,5 +72,16 @@ mod tests {
             .collect();
         assert_eq!(seen, [(1, b'a'), (3, b'a'), (3, b'b'), (3, b'c')]);
         assert_eq!(taps.open.load(Relaxed), 0);
+    }
+
+    #[test]
+    fn who_has_gone_is_let_go_although_no_line_is_written() {
+        let taps = Taps::default();
+        for _ in 0..3 {
+            let page = Arc::new(());
+            let watched = Arc::downgrade(&page);
+            taps.add(Box::new(move |_| watched.strong_count() > 0));
+        }
+        assert_eq!(taps.open.load(Relaxed), 1);
     }
 }
