@@ -5,6 +5,7 @@ pub mod aggregate;
 pub mod audit;
 mod batch;
 mod instances;
+mod orders;
 pub mod query;
 pub mod queue;
 mod reader;
@@ -26,9 +27,10 @@ use tokio::{
 
 use self::{
     audit::AuditIds,
+    orders::{Inbox, Order},
     queue::Queue,
     reader::{Asking, Reader},
-    writer::{Inbox, Order, Retention, Writer},
+    writer::{Retention, Writer},
 };
 pub use self::{
     audit::{Action, AuditEntry, AuditFilter, AuditPage, AuditRow, NO_ID},

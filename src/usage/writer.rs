@@ -4,21 +4,22 @@
 use std::{
     collections::VecDeque,
     mem,
-    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError},
+    pin::pin,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use tokio::{
-    sync::{mpsc, oneshot},
-    time::{Instant, MissedTickBehavior, interval, timeout},
+    sync::mpsc,
+    time::{Instant, MissedTickBehavior, interval, timeout, timeout_at},
 };
 
 use super::{
     aggregate::{MAX_ROWS, Pending},
-    audit::{self, AuditRow},
+    audit,
     batch::{self, Batch, MAX_BATCH},
-    instances::{self, Announced, Due},
-    queue::Queue,
+    instances::{self, Due},
+    orders::{Asked, Inbox, Order},
 };
 use crate::{
     clock::Clock,
@@ -45,52 +46,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// A batch that the database takes up this often with an error of its own cannot be written at all.
 const MOST_REFUSALS: u32 = 10;
 
-/// The most changes of keys that wait for the database.
-pub const MAX_AUDITS: usize = 10_000;
-
 const PRUNE_EVERY: Duration = Duration::from_hours(1);
-
-/// What the rest of the process puts in, for the thread to take out.
-pub struct Inbox {
-    pub queue: Queue,
-    audits: Mutex<Vec<AuditRow>>,
-    announced: OnceLock<Announced>,
-}
-
-impl Inbox {
-    pub const fn new(queue: Queue) -> Self {
-        Self {
-            queue,
-            audits: Mutex::new(Vec::new()),
-            announced: OnceLock::new(),
-        }
-    }
-
-    /// False when there is no room.
-    pub fn audit(&self, row: AuditRow) -> bool {
-        let mut audits = self.audits();
-        let has_room = audits.len() < MAX_AUDITS;
-        if has_room {
-            audits.push(row);
-        }
-        has_room
-    }
-
-    /// Once; what is said later is not heard.
-    pub fn announce(&self, announced: Announced) {
-        drop(self.announced.set(announced));
-    }
-
-    fn audits(&self) -> MutexGuard<'_, Vec<AuditRow>> {
-        self.audits.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-/// What the thread is asked for, each answered when it is done or has failed.
-pub enum Order {
-    Flush(oneshot::Sender<()>),
-    Stop(oneshot::Sender<()>),
-}
 
 /// How long what is written is kept.
 #[derive(Clone, Copy, Debug)]
@@ -171,30 +127,57 @@ impl Writer {
         let mut desk = Desk::new();
         let mut ticks = interval(EVERY);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut asked = Asked::default();
         loop {
-            let order = tokio::select! {
-                biased;
-                order = orders.recv() => Some(order),
-                _ = ticks.tick() => None,
-            };
-            let is_ordered = order.is_some();
-            self.write(&mut desk, is_ordered).await;
-            match order {
-                None => self.look_after(&mut desk).await,
-                // Who asked may have gone.
-                Some(Some(Order::Flush(done))) => drop(done.send(())),
-                Some(Some(Order::Stop(done))) => {
-                    self.part(&mut desk).await;
-                    let _ = done.send(());
-                    return;
+            if !asked.is_pressing() {
+                tokio::select! {
+                    biased;
+                    order = orders.recv() => asked.take(order),
+                    _ = ticks.tick() => {}
                 }
-                Some(None) => return,
             }
+            while let Ok(order) = orders.try_recv() {
+                asked.take(Some(order));
+            }
+            let is_ordered = asked.is_pressing();
+            let is_last = asked.is_ending();
+            // One write is enough for all who asked before it.
+            let flushes = mem::take(&mut asked.flushes);
+            let is_done = {
+                let mut work = pin!(async {
+                    self.write(&mut desk, is_ordered).await;
+                    if !is_ordered {
+                        self.look_after(&mut desk).await;
+                    }
+                });
+                tokio::select! {
+                    biased;
+                    () = &mut work => true,
+                    until = asked.ending(orders) => timeout_at(until, &mut work).await.is_ok(),
+                }
+            };
+            for done in flushes {
+                // Who asked may have gone.
+                let _ = done.send(());
+            }
+            if is_done && !is_last {
+                continue;
+            }
+            if !is_done {
+                // It was left in the middle of something.
+                desk.connection = None;
+            }
+            if let Some((done, _)) = asked.stop.take() {
+                self.part(&mut desk).await;
+                let _ = done.send(());
+            }
+            return;
         }
     }
 
     /// What is left now is lost.
     async fn part(&self, desk: &mut Desk) {
+        self.gather();
         let left = Batch {
             number: desk.next_number,
             rows: self.gathered().pending.take(),
@@ -353,7 +336,7 @@ impl Writer {
     }
 
     async fn announce(&self, connection: &mut Connection, due: &mut Due) -> Result<(), DatabaseError> {
-        match self.inbox.announced.get() {
+        match self.inbox.announced() {
             Some(announced) if due.is_over() => {
                 let announcing = instances::announce(connection, &self.name, announced, self.clock.now());
                 in_time(PATIENCE, announcing).await

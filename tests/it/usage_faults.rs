@@ -240,6 +240,31 @@ fn what_is_lost_with_the_database_is_counted() {
 }
 
 #[test]
+fn what_a_database_that_says_nothing_loses_at_the_end_is_counted() {
+    let bridge = UdpReceiver::start();
+    let swallowing = RefusingPort::bind().listen();
+    let port = swallowing.local_addr().expect("a listener has an address").port();
+    let settings = Settings::file_store()
+        .with("PROTOCOL", "udp")
+        .with("DEST_HOST", "127.0.0.1")
+        .with("DEST_PORT", bridge.address().port().to_string());
+    let (service, _, secret) = start(&settings.clone().with("PROTOCOL", ""));
+    drop(service);
+    let service = settings
+        .with("DATABASE_URL", format!("postgres://u@127.0.0.1:{port}/d"))
+        .start_ready();
+    verify(&service, &secret, 7);
+    let (_held, _) = swallowing.accept().expect("the database is asked for");
+    assert!(service.stop().success());
+    let mut totals = Totals::default();
+    while totals.counter("heare-auth.shutdown") == 0 {
+        totals.add_lines(&bridge.next());
+    }
+    assert_eq!(totals.counter("heare-auth.usage.dropped"), 7);
+    assert_eq!(totals.counter("heare-auth.usage.written"), 0);
+}
+
+#[test]
 fn what_the_database_refuses_again_and_again_is_given_up_and_counted() {
     let settings = Settings::file_store();
     assert!(
