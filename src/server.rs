@@ -312,6 +312,7 @@ fn wire(
     let snapshot = config.snapshot_path.clone().map(|path| SnapshotFile {
         path,
         envelope: envelope.clone(),
+        max_document_bytes: config.store.max_document_bytes,
     });
     let options = LoaderOptions {
         poll_interval: config.poll_interval,

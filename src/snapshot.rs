@@ -1,6 +1,11 @@
 //! The last good document on local disk, so that a restart works while the store is down. Digests only, mode 0600.
 
-use std::{borrow::Cow, fs, io, path::PathBuf};
+use std::{
+    borrow::Cow,
+    fs::{self, File},
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
 
 use crate::{
     core::{change::seal_secrets, document::Document},
@@ -16,6 +21,8 @@ const OF_PLAIN_OBJECT: &[u8] = b"HEARE_SNAPSHOT_OF_PLAIN_OBJECT:";
 pub struct SnapshotFile {
     pub path: PathBuf,
     pub envelope: Envelope,
+    /// Of the document that it was made from.
+    pub max_document_bytes: usize,
 }
 
 /// What a snapshot tells after a restart.
@@ -29,7 +36,7 @@ pub struct Saved {
 impl SnapshotFile {
     /// The document that was saved last (opened), or `None` when there is no file that opens.
     pub fn load(&self) -> Option<Saved> {
-        let file = fs::read(&self.path).ok()?;
+        let file = read_capped(&self.path, self.max_bytes())?;
         let (sealed, of_plain_object) = match file.strip_prefix(OF_PLAIN_OBJECT) {
             Some(sealed) => (sealed, true),
             None => (file.as_slice(), false),
@@ -40,6 +47,11 @@ impl SnapshotFile {
             document,
             object_sealed,
         })
+    }
+
+    /// A digest is longer than a short secret in its place, and an encrypted document a third longer than a plain one.
+    const fn max_bytes(&self) -> u64 {
+        (self.max_document_bytes as u64).saturating_mul(3).saturating_add(1024)
     }
 
     /// Replaces the file atomically. Plaintext secrets in the document become digests on the way; everything else,
@@ -55,6 +67,15 @@ impl SnapshotFile {
     }
 }
 
+/// Nothing where there is more than that. Opening a pipe or a device could block, and reading it never end.
+fn read_capped(path: &Path, most: u64) -> Option<Vec<u8>> {
+    let found = fs::metadata(path).ok().filter(fs::Metadata::is_file)?;
+    let mut bytes = Vec::with_capacity(usize::try_from(found.len().min(most)).ok()?);
+    let mut file = File::open(path).ok()?.take(most.saturating_add(1));
+    file.read_to_end(&mut bytes).ok()?;
+    (bytes.len() as u64 <= most).then_some(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use std::os::unix::fs::PermissionsExt;
@@ -68,7 +89,15 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let envelope = Envelope::new(secret.map(Secret::new).as_ref());
         let path = dir.path().join("state/snapshot.json");
-        (dir, SnapshotFile { path, envelope })
+        let max_document_bytes = DOCUMENT.len();
+        (
+            dir,
+            SnapshotFile {
+                path,
+                envelope,
+                max_document_bytes,
+            },
+        )
     }
 
     #[test]
@@ -110,8 +139,34 @@ mod tests {
         sealing.save(DOCUMENT.as_bytes(), true).unwrap();
         for secret in [None, Some("other")] {
             let envelope = Envelope::new(secret.map(Secret::new).as_ref());
-            let path = sealing.path.clone();
-            assert_eq!(SnapshotFile { path, envelope }.load(), None);
+            let other = SnapshotFile {
+                envelope,
+                ..sealing.clone()
+            };
+            assert_eq!(other.load(), None);
+        }
+    }
+
+    #[test]
+    fn a_snapshot_that_no_document_makes_so_large_is_none() {
+        let (_dir, snapshot) = snapshot(None);
+        snapshot.save(DOCUMENT.as_bytes(), false).unwrap();
+        assert!(snapshot.load().is_some());
+        let mut file = fs::read(&snapshot.path).unwrap();
+        file.resize(usize::try_from(snapshot.max_bytes()).unwrap(), b' ');
+        fs::write(&snapshot.path, &file).unwrap();
+        assert!(snapshot.load().is_some());
+        file.push(b' ');
+        fs::write(&snapshot.path, &file).unwrap();
+        assert_eq!(snapshot.load(), None);
+    }
+
+    #[test]
+    fn what_is_no_file_is_not_read() {
+        let (_dir, mut snapshot) = snapshot(None);
+        for path in ["/dev/zero", "/"] {
+            snapshot.path = path.into();
+            assert_eq!(snapshot.load(), None);
         }
     }
 

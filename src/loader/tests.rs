@@ -93,6 +93,7 @@ impl Place {
         SnapshotFile {
             path: self.dir.path().join("snapshot.json"),
             envelope: envelope(self.storage_secret),
+            max_document_bytes: MAX_BYTES,
         }
     }
 

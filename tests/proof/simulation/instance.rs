@@ -319,6 +319,7 @@ fn begin(
     let snapshot = snapshot.map(|path| SnapshotFile {
         path: path.clone(),
         envelope: envelope.clone(),
+        max_document_bytes: 1 << 20,
     });
     let options = LoaderOptions {
         poll_interval,
