@@ -190,12 +190,7 @@ impl Config {
 impl StoreConfig {
     pub fn from_lookup(lookup: Lookup<'_>) -> Result<Self, ConfigError> {
         let values = Values(lookup);
-        let bucket = values.read(
-            "S3_BUCKET",
-            parse::bucket,
-            "the name of a bucket, without s3:// and without a path",
-        )?;
-        let location = match bucket {
+        let location = match Self::bucket(&values)? {
             Some(bucket) => Location::S3 {
                 bucket,
                 key: values.get_or("S3_KEY", DEFAULT_S3_KEY),
@@ -218,12 +213,27 @@ impl StoreConfig {
             allow_unconditional_writes: values.boolean("ALLOW_UNCONDITIONAL_WRITES")?,
         })
     }
+
+    /// `None` is a local file.
+    fn bucket(values: &Values<'_>) -> Result<Option<String>, ConfigError> {
+        values.read(
+            "S3_BUCKET",
+            parse::bucket,
+            "the name of a bucket, without s3:// and without a path",
+        )
+    }
 }
 
 /// The region, and a look at the addresses that the SDK reads by itself and would only fail to connect to.
 fn s3_region(values: &Values<'_>) -> Result<String, ConfigError> {
     for variable in ["AWS_ENDPOINT_URL_S3", "AWS_ENDPOINT_URL"] {
-        values.read(variable, parse::endpoint, "a URL such as http://localhost:9000")?;
+        // To the SDK a blank is no URL, and not as good as none.
+        if values
+            .get(variable)
+            .is_some_and(|text| parse::endpoint(text.trim()).is_none())
+        {
+            return Err(wrong(variable, "must be a URL such as http://localhost:9000"));
+        }
     }
     let region = values.read("S3_REGION", parse::region, "the name of a region such as us-east-1")?;
     Ok(region.unwrap_or_else(|| DEFAULT_S3_REGION.to_owned()))
@@ -293,7 +303,7 @@ pub const fn default_refresh_url(is_secure: bool) -> &'static str {
     }
 }
 
-/// The lookup, seen through the rule that an empty text is as good as none.
+/// The lookup, seen through the rule that an empty text is as good as none, and a blank one where blanks are cut off.
 struct Values<'a>(Lookup<'a>);
 
 impl Values<'_> {
@@ -311,9 +321,10 @@ impl Values<'_> {
         parse: impl FnOnce(&str) -> Option<T>,
         must_be: &str,
     ) -> Result<Option<T>, ConfigError> {
-        let Some(text) = self.get(variable) else {
+        let text = self.get(variable).unwrap_or_default();
+        if text.trim().is_empty() {
             return Ok(None);
-        };
+        }
         match parse(text.trim()) {
             Some(value) => Ok(Some(value)),
             None => Err(wrong(variable, &format!("must be {must_be}"))),

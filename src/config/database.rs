@@ -8,7 +8,7 @@ use std::{
 
 use sqlx::postgres::PgConnectOptions;
 
-use super::{ConfigError, DEFAULT_DATA_DIR, Lookup, Setting, Values, parse, settings::setting};
+use super::{ConfigError, DEFAULT_DATA_DIR, Lookup, Setting, StoreConfig, Values, parse, settings::setting};
 use crate::core::secret::Secret;
 
 const DAY: Duration = Duration::from_hours(24);
@@ -92,7 +92,7 @@ impl DatabasePlace {
             return Self::on_host(&host, &values);
         }
         // Beside a bucket there may be many instances, each with a disk that is gone when it is: that is no database.
-        if values.get("S3_BUCKET").is_some() {
+        if StoreConfig::bucket(&values)?.is_some() {
             return Ok(Self::Off);
         }
         let path = Path::new(&values.get_or("DATA_DIR", DEFAULT_DATA_DIR)).join(DATABASE_FILE);
@@ -203,6 +203,7 @@ mod tests {
     #[test]
     fn beside_a_bucket_there_is_a_database_only_when_one_is_named() {
         assert!(matches!(of(&[("S3_BUCKET", "keys")]), Ok(DatabasePlace::Off)));
+        assert!(matches!(of(&[("S3_BUCKET", " ")]), Ok(DatabasePlace::Sqlite { .. })));
         let named = [("S3_BUCKET", "keys"), ("DATABASE_URL", "sqlite:a.db")];
         assert!(matches!(of(&named), Ok(DatabasePlace::Sqlite { .. })));
         let named = [("S3_BUCKET", "keys"), ("DB_HOST", "db")];
