@@ -3,7 +3,7 @@
 
 use std::{
     io, mem,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     sync::{Arc, Mutex, PoisonError},
     time::{Duration, Instant},
 };
@@ -25,11 +25,15 @@ const DATAGRAM: usize = 1400;
 /// The longest pause between two attempts to connect.
 const MAX_PAUSE: Duration = Duration::from_secs(30);
 
+/// How often the name of a bridge is looked up while datagrams go out: nothing else tells that it has moved.
+const LOOK_UP_EVERY: Duration = Duration::from_secs(30);
+
 pub struct Udp {
     lines: Lines,
     host: String,
     port: u16,
     socket: Option<UdpSocket>,
+    look_up_at: Instant,
     /// Which of the name's addresses is used; the next one after each refusal.
     turn: usize,
     /// How many lines the datagram before had, as an error is about that one.
@@ -44,14 +48,20 @@ impl Udp {
             host: config.host,
             port: config.port,
             socket: None,
+            look_up_at: Instant::now(),
             turn: 0,
             before: 0,
         }
     }
 
     pub async fn send(&mut self, interval: &Interval) -> Outcome {
-        if self.socket.is_none() && self.open().await.is_err() {
-            return Outcome::NotTaken("unreachable");
+        if self.socket.is_none() {
+            if self.open().await.is_err() {
+                return Outcome::NotTaken("unreachable");
+            }
+        } else if Instant::now() >= self.look_up_at {
+            // Where it is not known better, it is where it was.
+            let _ = self.follow().await;
         }
         let mut lost = 0;
         let mut reopened = false;
@@ -81,7 +91,31 @@ impl Udp {
     }
 
     async fn open(&mut self) -> io::Result<()> {
-        let addresses = look_up(&self.host, self.port).await?;
+        let addresses = self.addresses().await?;
+        self.connect(&addresses).await
+    }
+
+    /// Goes to another address when the name has left the present one.
+    async fn follow(&mut self) -> io::Result<()> {
+        let present = self.socket.as_ref().and_then(|socket| socket.peer_addr().ok());
+        if self.host.parse::<IpAddr>().is_ok() {
+            return Ok(());
+        }
+        let addresses = self.addresses().await?;
+        if present.is_some_and(|present| addresses.contains(&present)) {
+            return Ok(());
+        }
+        self.connect(&addresses).await?;
+        self.before = 0;
+        Ok(())
+    }
+
+    async fn addresses(&mut self) -> io::Result<Vec<SocketAddr>> {
+        self.look_up_at = Instant::now() + LOOK_UP_EVERY;
+        look_up(&self.host, self.port).await
+    }
+
+    async fn connect(&mut self, addresses: &[SocketAddr]) -> io::Result<()> {
         let chosen = addresses
             .get(self.turn % addresses.len().max(1))
             .ok_or(io::ErrorKind::AddrNotAvailable)?;
@@ -252,9 +286,44 @@ impl MetricSink for Packer {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, net::Ipv4Addr};
 
     use super::*;
+    use crate::config::Protocol;
+
+    /// Where `host` leads after a look-up that is due, for a sender that knew another address of this machine.
+    async fn goes_from(before: SocketAddr, host: &str) -> SocketAddr {
+        let mut udp = Udp::new(BridgeConfig {
+            protocol: Protocol::Udp,
+            host: host.to_owned(),
+            port: before.port(),
+            secret: None,
+            prefix: String::new(),
+        });
+        udp.socket = Some(connect_udp(before).await.unwrap());
+        let interval = Interval {
+            counters: BTreeMap::from([("shutdown", 1)]),
+            ..Interval::default()
+        };
+        udp.send(&interval).await;
+        assert!(udp.look_up_at >= Instant::now() || host.parse::<IpAddr>().is_ok());
+        udp.socket.unwrap().peer_addr().unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_name_that_has_moved_is_followed_and_one_that_is_not_found_is_where_it_was() {
+        // Nobody refuses what is sent to the old address.
+        let old = UdpSocket::bind((Ipv4Addr::new(127, 0, 0, 2), 0)).await.unwrap();
+        let before = old.local_addr().unwrap();
+        assert!(goes_from(before, "localhost").await != before);
+        for stays in ["127.0.0.3", "no\0name"] {
+            assert_eq!(goes_from(before, stays).await, before, "{stays}");
+        }
+        let here = look_up("localhost", before.port()).await.unwrap();
+        for address in here {
+            assert_eq!(goes_from(address, "localhost").await, address);
+        }
+    }
 
     #[test]
     fn an_interval_becomes_plain_lines_with_fractional_timers() {
