@@ -90,6 +90,9 @@ impl GatewayConfig {
             route_rates,
             "a list such as /api/login=20/60s,/api/register=off",
         )?;
+        if routes.as_deref().is_some_and(has_repeated_route) {
+            return Err(wrong("RATE_LIMIT_ROUTES", "must name each route once"));
+        }
         let slow_request = values.read(
             "SLOW_REQUEST",
             |text| OrOff::read(text, slow_request),
@@ -156,6 +159,12 @@ fn rate(text: &str) -> Option<Rate> {
 fn route_rates(text: &str) -> Option<Vec<RouteRate>> {
     let parts = text.split(',').map(str::trim).filter(|part| !part.is_empty());
     parts.map(route_rate).collect()
+}
+
+/// Which of the two is meant cannot be known.
+fn has_repeated_route(routes: &[RouteRate]) -> bool {
+    let is_known = |(number, one): (usize, &RouteRate)| routes[..number].iter().any(|other| other.route == one.route);
+    routes.iter().enumerate().any(is_known)
 }
 
 fn route_rate(text: &str) -> Option<RouteRate> {
@@ -237,6 +246,8 @@ mod tests {
             let error = read(&[("RATE_LIMIT_ROUTES", wrong)]).unwrap_err();
             assert!(error.starts_with("RATE_LIMIT_ROUTES must be a list such as"), "{error}");
         }
+        let twice = read(&[("RATE_LIMIT_ROUTES", "/api/profile=1/60s,/api/profile=off")]);
+        assert_eq!(twice.unwrap_err(), "RATE_LIMIT_ROUTES must name each route once");
     }
 
     #[test]

@@ -247,6 +247,7 @@ const WRONG: &[(&str, &str)] = &[
     ("RATE_LIMIT", "m4rk3r"),
     ("RATE_LIMIT_ROUTES", "m4rk3r"),
     ("RATE_LIMIT_ROUTES", "/api/m4rk3r=off"),
+    ("RATE_LIMIT_ROUTES", "/api/login=off,/api/login=1/60s"),
     ("SLOW_REQUEST", "m4rk3r"),
     ("WORKERS", "m4rk3r"),
     ("WORKERS", "0"),
