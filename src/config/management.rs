@@ -1,5 +1,7 @@
 //! How the routes below `/api/` may be called: from which web pages, over which connections, and by which description.
 
+use std::net::Ipv6Addr;
+
 use super::{ConfigError, Values, parse};
 use crate::core::scope::{MAX_SCOPES, Scope};
 
@@ -65,14 +67,39 @@ fn origins(text: &str) -> Option<Origins> {
 
 /// In the form in which browsers send it, so that it can be compared byte by byte.
 fn origin_of(text: &str) -> Option<String> {
-    let (scheme, host) = text.split_once("://")?;
-    let is_host_byte = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]".contains(&byte);
+    let text = text.to_ascii_lowercase();
+    let (scheme, rest) = text.split_once("://")?;
     let is_scheme = !scheme.is_empty()
         && scheme
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
-    let is_host = !host.is_empty() && host.bytes().all(is_host_byte);
-    (is_scheme && is_host).then(|| text.to_ascii_lowercase())
+    let (host, port) = host_and_port(rest)?;
+    is_scheme.then_some(())?;
+    // Browsers leave the usual port out.
+    Some(match (scheme, port) {
+        (_, None) | ("https", Some(443)) | ("http", Some(80)) => format!("{scheme}://{host}"),
+        (_, Some(port)) => format!("{scheme}://{host}:{port}"),
+    })
+}
+
+fn host_and_port(text: &str) -> Option<(&str, Option<u16>)> {
+    // The colons of an IPv6 address stand in brackets.
+    let end = text.find(']').map_or(0, |bracket| bracket + 1);
+    let (host, port) = match text[end..].split_once(':') {
+        Some((rest, port)) => (&text[..end + rest.len()], Some(port)),
+        None => (text, None),
+    };
+    let is_host = match host.strip_prefix('[') {
+        Some(address) => address.strip_suffix(']')?.parse::<Ipv6Addr>().is_ok(),
+        None => host
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b".-_".contains(&byte)),
+    };
+    let is_digits = |port: &str| port.bytes().all(|byte| byte.is_ascii_digit());
+    if host.is_empty() || !is_host || !port.is_none_or(is_digits) {
+        return None;
+    }
+    Some((host, port.map(str::parse).transpose().ok()?))
 }
 
 #[cfg(test)]
@@ -102,9 +129,28 @@ mod tests {
             origins("http://localhost:3000, https://[::1]"),
             these(&["http://localhost:3000", "https://[::1]"])
         );
+        assert_eq!(
+            origins("https://app.example.com:443,http://app.example.com:80,https://[::1]:443"),
+            these(&["https://app.example.com", "http://app.example.com", "https://[::1]"])
+        );
+        assert_eq!(
+            origins("https://a.example:80,http://a.example:443,https://a.example:08443"),
+            these(&["https://a.example:80", "http://a.example:443", "https://a.example:8443"])
+        );
         for wrong in [
             "app.example.com",
             "https://",
+            "https://:::",
+            "https://:443",
+            "https://a.example:",
+            "https://a.example:+1",
+            "https://a.example:65536",
+            "https://a:1:2",
+            "https://[::1",
+            "https://::1",
+            "https://[a.example]",
+            "https://[::1]x",
+            "https://x[::1]",
             "https://a.example/",
             "https://a.example,",
             "https://*",

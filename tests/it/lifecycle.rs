@@ -280,6 +280,7 @@ const WRONG: &[(&str, &str)] = &[
     ("REDIS_PORT", "0"),
     ("REDIS_DB", "m4rk3r"),
     ("CORS_ORIGINS", "m4rk3r"),
+    ("CORS_ORIGINS", "https://:::"),
     ("ALLOW_PLAIN_HTTP", "m4rk3r"),
     ("GUESS_LIMIT", "m4rk3r"),
     ("DATABASE_URL", "mysql://m4rk3r"),
