@@ -72,10 +72,17 @@ fn after(text: &str, name: &str) -> Option<f64> {
     rest.split_whitespace().next()?.parse().ok()
 }
 
-/// Without the one by which they are counted.
 fn open_descriptors() -> Option<f64> {
-    let count = fs::read_dir("/proc/self/fd").ok()?.count();
-    u32::try_from(count.saturating_sub(1)).ok().map(f64::from)
+    const DIRECTORY: &str = "/proc/self/fd";
+    let told = fs::metadata(DIRECTORY).ok()?.len();
+    // Without the one by which they are listed.
+    let count = counted(told, || Some(fs::read_dir(DIRECTORY).ok()?.count().saturating_sub(1)))?;
+    u32::try_from(count).ok().map(f64::from)
+}
+
+/// Since Linux 6.2 the directory's size is their number. Listing them takes longer the more there are.
+fn counted(told: u64, list: impl FnOnce() -> Option<usize>) -> Option<usize> {
+    if told == 0 { list() } else { usize::try_from(told).ok() }
 }
 
 #[cfg(test)]
@@ -90,6 +97,12 @@ mod tests {
             (Some(2.5), Some(0.5), Some(42.0))
         );
         assert_eq!(ticks("", 13), None);
+    }
+
+    #[test]
+    fn descriptors_are_listed_only_where_the_kernel_does_not_tell_their_number() {
+        assert_eq!(counted(7, || panic!("they are listed")), Some(7));
+        assert_eq!(counted(0, || Some(3)), Some(3));
     }
 
     #[test]
