@@ -149,6 +149,11 @@ pub fn on_one_line(json: &RawValue) -> Cow<'_, RawValue> {
     Cow::Owned(line.expect("white space between JSON's tokens can be taken out"))
 }
 
+/// The index holds the inside of JSON strings.
+pub fn unescaped(inside: &str) -> Option<String> {
+    serde_json::from_str(&format!("\"{inside}\"")).ok()
+}
+
 /// A date in the one form in which dates are shown, or as it stands when it is none.
 fn in_utc(text: &str) -> String {
     text.parse::<Timestamp>()

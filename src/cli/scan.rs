@@ -1,6 +1,7 @@
 //! `scan`: looks for leaked secrets in files, by their form and checksum, and says whose they are where the store knows.
 
 use std::{
+    fmt::{Display, Write as _},
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -13,7 +14,7 @@ use super::{
     args::{Args, Settings},
     failure::{FAILED, Failure},
     output::{self, note, shown},
-    record::Status,
+    record::{Status, unescaped},
     store::DocumentStore,
 };
 use crate::{
@@ -40,7 +41,7 @@ struct Report {
     found: Vec<Hit>,
     /// Files that were looked at.
     files: usize,
-    /// Files that are no text.
+    /// What was met in folders and is no text, or no file.
     skipped: usize,
     unreadable: usize,
 }
@@ -86,7 +87,7 @@ pub async fn scan(mut args: Args) -> Result<ExitCode, Failure> {
         beginnings: Beginnings::new(&prefixes, &others),
     };
     for path in paths {
-        search.look_at(path);
+        search.look_at(&path);
     }
     let Search {
         mut report, suspects, ..
@@ -178,11 +179,6 @@ fn status(entry: &Entry<'_>, now: Timestamp) -> Status {
     }
 }
 
-/// The index holds the inside of JSON strings.
-fn unescaped(inside: &str) -> Option<String> {
-    serde_json::from_str(&format!("\"{inside}\"")).ok()
-}
-
 struct Search {
     report: Report,
     suspects: Vec<Suspect>,
@@ -192,20 +188,45 @@ struct Search {
 }
 
 impl Search {
-    /// Goes through folders without following links, so that no file is met twice and none outside is met at all.
-    fn look_at(&mut self, path: PathBuf) {
-        if path == Path::new("-") {
-            return self.look_into("(standard input)", &mut io::stdin().lock());
+    /// What was named is looked at, whatever it is: also where a link leads, and what comes out of a pipe.
+    fn look_at(&mut self, named: &Path) {
+        if named == Path::new("-") {
+            let content = self.look_into("(standard input)", &mut io::stdin().lock());
+            return self.expect_text(Path::new("(standard input)"), content);
         }
-        let mut left = vec![path];
+        match fs::metadata(named) {
+            Ok(there) if there.is_dir() => self.go_through(named),
+            Ok(_) => {
+                let content = self.open(named);
+                self.expect_text(named, content);
+            }
+            Err(error) => self.cannot_read(named, error.kind()),
+        }
+    }
+
+    /// Goes through folders without following links, so that no file is met twice and none outside is met at all.
+    fn go_through(&mut self, folder: &Path) {
+        let mut left = Vec::new();
+        self.enter(folder, &mut left);
         while let Some(path) = left.pop() {
             match fs::symlink_metadata(&path) {
                 Ok(outside) if outside.is_dir() => self.enter(&path, &mut left),
-                Ok(outside) if outside.is_file() => self.open(&path),
+                Ok(outside) if outside.is_file() => match self.open(&path) {
+                    Content::Text | Content::Unreadable => {}
+                    Content::NoText => self.report.skipped += 1,
+                },
                 // Links, pipes and devices.
                 Ok(_) => self.report.skipped += 1,
-                Err(error) => self.cannot_read(&path, &error),
+                Err(error) => self.cannot_read(&path, error.kind()),
             }
+        }
+    }
+
+    /// Who named it takes it for looked at.
+    fn expect_text(&mut self, named: &Path, content: Content) {
+        match content {
+            Content::Text | Content::Unreadable => {}
+            Content::NoText => self.cannot_read(named, "it is no text"),
         }
     }
 
@@ -218,30 +239,33 @@ impl Search {
                 // The last is looked at first, so that a run finds in the order of the names.
                 left[first..].sort_unstable_by(|a, b| b.cmp(a));
             }
-            Err(error) => self.cannot_read(folder, &error),
+            Err(error) => self.cannot_read(folder, error.kind()),
         }
     }
 
-    fn open(&mut self, path: &Path) {
+    fn open(&mut self, path: &Path) -> Content {
         match fs::File::open(path) {
             Ok(mut file) => self.look_into(&path.to_string_lossy(), &mut file),
-            Err(error) => self.cannot_read(path, &error),
+            Err(error) => {
+                self.cannot_read(path, error.kind());
+                Content::Unreadable
+            }
         }
     }
 
-    fn look_into(&mut self, path: &str, source: &mut dyn Read) {
+    fn look_into(&mut self, path: &str, source: &mut dyn Read) -> Content {
         let mut place = Place { line: 1, column: 1 };
         let mut bytes = Vec::new();
         let mut is_first = true;
         loop {
             let before = bytes.len();
             if let Err(error) = source.take(PIECE as u64).read_to_end(&mut bytes) {
-                return self.cannot_read(Path::new(path), &error);
+                self.cannot_read(Path::new(path), error.kind());
+                return Content::Unreadable;
             }
             if std::mem::take(&mut is_first) {
                 if bytes.iter().take(SNIFFED).any(|byte| *byte == 0) {
-                    self.report.skipped += 1;
-                    return;
+                    return Content::NoText;
                 }
                 self.report.files += 1;
             }
@@ -254,7 +278,7 @@ impl Search {
             };
             self.note(path, &bytes, settled, &mut place);
             if is_end {
-                return;
+                return Content::Text;
             }
             bytes.drain(..settled);
         }
@@ -265,7 +289,10 @@ impl Search {
         let mut at = 0;
         let is_offline = self.is_offline;
         let is_wanted = |found: &Found<'_>| found.offset < settled && (found.certain || !is_offline);
-        for found in form::find(bytes, &self.beginnings).filter(is_wanted) {
+        let mut wanted: Vec<_> = form::find(bytes, &self.beginnings).filter(is_wanted).collect();
+        // They come by the ends of their prefixes, and one may stand inside another.
+        wanted.sort_by_key(|found| found.offset);
+        for found in wanted {
             place.pass(&bytes[at..found.offset]);
             at = found.offset;
             self.suspects.push(Suspect::new(path, place, &found));
@@ -273,14 +300,22 @@ impl Search {
         place.pass(&bytes[at..settled]);
     }
 
-    fn cannot_read(&mut self, path: &Path, error: &io::Error) {
+    fn cannot_read(&mut self, path: &Path, why: impl Display) {
         self.report.unreadable += 1;
         note(&format!(
-            "⚠️  Warning: {} cannot be read: {}\n",
-            shown(&path.to_string_lossy()),
-            error.kind()
+            "⚠️  Warning: {} cannot be read: {why}\n",
+            shown(&path.to_string_lossy())
         ));
     }
+}
+
+/// What came of a look into something.
+#[derive(Clone, Copy)]
+enum Content {
+    Text,
+    NoText,
+    /// Said already.
+    Unreadable,
 }
 
 /// Both are counted from 1, columns in characters.
@@ -325,11 +360,15 @@ impl Report {
         let mut lines: String = self.found.iter().map(Hit::sentence).collect();
         let (found, files) = (self.found.len(), self.files);
         let summary = match found {
-            0 if self.is_clean() => format!("✓ No secrets found in {files} files.\n"),
-            0 => format!("No secrets found in the {files} files that could be read.\n"),
-            _ => format!("✗ {found} secrets found in {files} files. Rotate or revoke their keys.\n"),
+            0 if self.is_clean() => format!("✓ No secrets found in {files} files."),
+            0 => format!("No secrets found in the {files} files that could be read."),
+            _ => format!("✗ {found} secrets found in {files} files. Rotate or revoke their keys."),
         };
         lines.push_str(&summary);
+        if self.skipped > 0 {
+            write!(lines, " Passed over: {}, no text or no files.", self.skipped).expect("a String takes everything");
+        }
+        lines.push('\n');
         lines
     }
 }

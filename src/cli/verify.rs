@@ -16,7 +16,7 @@ use super::{
     client::{self, Url},
     failure::{FAILED, Failure},
     output::{self, note, shown},
-    record::on_one_line,
+    record::{on_one_line, unescaped},
     service::refusal,
     store::DocumentStore,
 };
@@ -183,11 +183,6 @@ fn refused(code: &str) -> Verdict {
         code: Some(code.to_owned()),
         ..Verdict::default()
     }
-}
-
-/// The index holds the inside of JSON strings.
-fn unescaped(inside: &str) -> Option<String> {
-    serde_json::from_str(&format!("\"{inside}\"")).ok()
 }
 
 fn lines(verdict: &Verdict) -> String {

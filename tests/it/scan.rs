@@ -96,12 +96,58 @@ fn what_is_no_text_no_file_or_not_of_the_tree_is_passed_over() {
     let said = scan(&settings, &["tree"]);
     assert_eq!(
         (said.stdout.as_str(), said.code),
-        ("✓ No secrets found in 1 files.\n", Some(0)),
+        (
+            "✓ No secrets found in 1 files. Passed over: 4, no text or no files.\n",
+            Some(0)
+        ),
         "{}",
         said.stderr
     );
     let report = scan(&settings, &["tree", "--json"]).done().json();
     assert_eq!(report, json!({"found": [], "files": 1, "skipped": 4, "unreadable": 0}));
+}
+
+#[test]
+fn what_is_named_is_looked_at_whatever_it_is() {
+    let settings = Settings::file_store();
+    let key = create(&settings, "a");
+    put(&settings, "outside/leak.txt", secret(&key));
+    let link = |to: &str, name: &str| std::os::unix::fs::symlink(to, settings.home().join(name)).expect("a link");
+    link("outside/leak.txt", "file");
+    link("outside", "folder");
+    link("gone", "broken");
+    for (named, found) in [("file", "file"), ("folder", "folder/leak.txt")] {
+        let said = scan(&settings, &[named]);
+        let expected = format!("{found}:1:1: sec_… {}\n", id_of(&key));
+        assert!(said.stdout.starts_with(&expected), "{named}: {}", said.stdout);
+        assert_eq!(said.code, Some(1), "{named}");
+    }
+    let piped = run_with_input(&settings, &["scan", "/dev/stdin"], secret(&key));
+    assert!(
+        piped.stdout.starts_with("/dev/stdin:1:1: sec_… key_"),
+        "{}",
+        piped.stdout
+    );
+    let said = scan(&settings, &["broken"]);
+    assert_eq!(said.stderr, "⚠️  Warning: broken cannot be read: entity not found\n");
+    assert_eq!(said.code, Some(1));
+}
+
+#[test]
+fn a_named_path_that_is_no_text_is_not_called_clean() {
+    let settings = Settings::file_store();
+    put(&settings, "image.bin", b"\0\x01");
+    put(&settings, "clean.txt", "nothing\n");
+    let said = scan(&settings, &["image.bin", "clean.txt"]);
+    let expected = "No secrets found in the 1 files that could be read.\n";
+    assert_eq!((said.stdout.as_str(), said.code), (expected, Some(1)));
+    assert_eq!(said.stderr, "⚠️  Warning: image.bin cannot be read: it is no text\n");
+    let piped = run_with_input(&settings, &["scan", "-"], "\0");
+    assert_eq!(
+        piped.stderr,
+        "⚠️  Warning: (standard input) cannot be read: it is no text\n"
+    );
+    assert_eq!(piped.code, Some(1));
 }
 
 #[test]
@@ -217,6 +263,22 @@ fn secrets_with_prefixes_that_are_no_longer_used_are_found_when_they_are_named()
             "Error: --prefix must be how secrets begin, such as acme_live_: 2 to 24 characters that end in _";
         scan(&present, &["leak.txt", "--prefix", wrong]).failed(2, sentence);
     }
+}
+
+#[test]
+fn a_secret_whose_prefix_holds_another_is_found() {
+    let settings = Settings::file_store();
+    let mut keys: Value = serde_json::from_str(&document(1, &["key"])).expect("JSON");
+    keys["keys"][0]["secret"] = json!("asec_abcdefghijkl_0123456789abcdef");
+    settings.write_document(&keys.to_string());
+    put(&settings, "p.txt", "x\nasec_abcdefghijkl_0123456789abcdef\n");
+    let said = scan(&settings, &["--prefix", "asec_abcdefghijkl_", "p.txt"]);
+    assert!(
+        said.stdout.starts_with("p.txt:2:1: asec_abcdefghijkl_… key\n"),
+        "{} {}",
+        said.stdout,
+        said.stderr
+    );
 }
 
 #[test]
