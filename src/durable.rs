@@ -51,6 +51,22 @@ pub fn create_new(path: &Path, bytes: &[u8]) -> io::Result<bool> {
     }
 }
 
+/// Whether there could be a new file at `path`: an empty one is put beside it, or into the nearest folder above that is there,
+/// and taken away again.
+pub fn takes_new_file(path: &Path) -> io::Result<()> {
+    let is_there = |dir: &&Path| match fs::symlink_metadata(dir) {
+        Ok(_) => true,
+        Err(error) => error.kind() != io::ErrorKind::NotFound,
+    };
+    let nearest = directory(path).ancestors().find(is_there).unwrap_or(Path::new("."));
+    let (_, temporary) = create_temporary(&nearest.join(path.file_name().unwrap_or_default()))?;
+    match fs::remove_file(temporary) {
+        // A writer has taken it for a leftover.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
 /// Opens a file that only its owner may read, made if it is missing. It belongs to whom its neighbours belong, so that
 /// a command run by root leaves nothing behind that the service cannot open.
 pub fn open_private(path: &Path, owner: Option<&Metadata>, options: &mut OpenOptions) -> io::Result<File> {
@@ -233,6 +249,17 @@ mod tests {
         assert_eq!(fs::read(&path).unwrap(), [winner; 64]);
         assert_eq!(mode(&path), 0o600);
         assert_eq!(names_in(path.parent().unwrap()), ["jwt-secret"]);
+    }
+
+    #[test]
+    fn a_folder_is_tried_by_a_file_that_does_not_stay() {
+        let dir = tempfile::tempdir().unwrap();
+        takes_new_file(&dir.path().join("a/b/keys.json")).unwrap();
+        takes_new_file(&dir.path().join("keys.json")).unwrap();
+        assert_eq!(names_in(dir.path()), Vec::<OsString>::new());
+        fs::write(dir.path().join("file"), "").unwrap();
+        assert!(takes_new_file(&dir.path().join("file/keys.json")).is_err());
+        assert!(takes_new_file(Path::new("/proc/no/keys.json")).is_err());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
 };
 
 use redis::{
-    AsyncConnectionConfig, Client, FromRedisValue, RedisError, RedisResult, ScriptInvocation,
+    AsyncConnectionConfig, Client, FromRedisValue, RedisError, RedisResult, Script, ScriptInvocation,
     aio::MultiplexedConnection,
 };
 use tokio::time::timeout;
@@ -16,8 +16,12 @@ use crate::core::secret::Secret;
 /// What one question may take where nothing else is said, with the making of a connection.
 pub const BUDGET: Duration = Duration::from_millis(1500);
 
-/// What `ping` waits, for the connection and for the answer each.
-const PING: Duration = Duration::from_secs(1);
+/// What `probe` waits, for the connection and for each answer.
+const PROBE_BUDGET: Duration = Duration::from_secs(1);
+
+/// Writes for a moment, in a script as all writes are.
+const PROBE: &str = "return redis.call('SET', KEYS[1], '', 'PX', 10)";
+const PROBE_KEY: &str = "heare-auth:probe";
 
 /// Why Redis is not asked, or did not do what it was asked for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,13 +69,19 @@ impl From<RedisError> for Trouble {
     }
 }
 
-/// Asks once and says what is wrong, for `doctor`.
-pub async fn ping(url: &Secret) -> Result<(), Trouble> {
-    let mut connection = timeout(PING, connect(&open(url)?)).await.map_err(|_| Trouble::Slow)??;
+/// Asks once whether it answers and can be written to, for `doctor`.
+pub async fn probe(url: &Secret) -> Result<(), Trouble> {
+    let slow = |_| Trouble::Slow;
+    let client = open(url)?;
+    let connecting = timeout(PROBE_BUDGET, connect(&client));
+    let mut connection = connecting.await.map_err(slow)??;
     let ping = redis::cmd("PING");
-    timeout(PING, ping.exec_async(&mut connection))
-        .await
-        .map_err(|_| Trouble::Slow)??;
+    let answer = timeout(PROBE_BUDGET, ping.exec_async(&mut connection));
+    answer.await.map_err(slow)??;
+    let script = Script::new(PROBE);
+    let written = script.key(PROBE_KEY);
+    let answer = timeout(PROBE_BUDGET, written.invoke_async::<()>(&mut connection));
+    answer.await.map_err(slow)??;
     Ok(())
 }
 

@@ -30,14 +30,14 @@ pub async fn doctor(mut args: Args) -> Result<ExitCode, Failure> {
 
     let mut report = Report::default();
     check_settings(&settings, &mut report);
-    let keys = store::check(&settings, write, &mut report).await;
+    let stored = store::check(&settings, write, &mut report).await;
     if !offline {
-        service::check(&refresh_url, keys, &mut report).await;
+        service::check(&refresh_url, stored, &mut report).await;
     }
     certificate::check(&settings, &mut report);
     redis::check(&settings, &mut report).await;
-    database::check(&settings, &mut report).await;
-    accounts::check(&settings, &mut report).await;
+    let has_database = database::check(&settings, &mut report).await;
+    accounts::check(&settings, has_database, &mut report).await;
     bridge::check(&settings, &mut report).await;
 
     let ok = report.is_ok();

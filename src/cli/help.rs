@@ -303,7 +303,7 @@ const DOCTOR: Page = Page {
             lines: &[
                 (
                     "--write",
-                    "also find out, by writes that must be refused, whether the store keeps write conditions",
+                    "also find out, by writes that must be refused, whether the store keeps write conditions, or whether the file can be written",
                 ),
                 (
                     "--offline",

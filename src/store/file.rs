@@ -89,6 +89,11 @@ impl FileStore {
             .await
     }
 
+    /// Goes as far as a write goes before its own bytes: through the lock, and to a new file beside the document.
+    pub async fn try_to_write(&self) -> Result<(), StoreError> {
+        self.blocking(Shared::try_to_write).await
+    }
+
     pub fn location(&self) -> String {
         self.shared.path.display().to_string()
     }
@@ -185,6 +190,17 @@ impl Shared {
         }
         durable::replace(&path, bytes).map_err(|error| store_error(&error))?;
         Ok(Written::Done(Version(hex(&Sha256::digest(bytes)))))
+    }
+
+    fn try_to_write(&self) -> Result<(), StoreError> {
+        let path = fs::canonicalize(&self.path).unwrap_or_else(|_| self.path.clone());
+        // A folder that is missing is made by the first write.
+        let _lock = if durable::directory(&path).exists() {
+            Some(self.lock(&path)?)
+        } else {
+            None
+        };
+        durable::takes_new_file(&path).map_err(|error| store_error(&error))
     }
 
     /// Waits for the lock, for a bounded time. It is let go when the file is dropped, also by a killed process.

@@ -147,6 +147,17 @@ impl StoreError {
     }
 }
 
+/// What writes that must be refused have shown of a store.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Conditions {
+    Kept,
+    /// As far as can be asked where nothing is stored, which is `If-Match`.
+    HalfKept,
+    Ignored,
+    /// And what was offered is stored now where nothing was.
+    IgnoredAndTaken,
+}
+
 /// Both kinds of store keep the same contract; `tests/it/store.rs` runs one script over both.
 #[derive(Debug)]
 #[expect(
@@ -212,6 +223,14 @@ impl Store {
         match self {
             Self::S3(store) => store.keeps_conditions(current).await,
             Self::File(_) => Ok(true),
+        }
+    }
+
+    /// Tries anew, for `doctor`: also where it is known how the store is, and of a file whether it can be written.
+    pub async fn try_conditions(&self, current: &Fetched) -> Result<Conditions, StoreError> {
+        match self {
+            Self::S3(store) => store.try_conditions(current).await,
+            Self::File(store) => store.try_to_write().await.map(|()| Conditions::Kept),
         }
     }
 

@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use self::bounded::BoundedAnswers;
-use super::{Expect, Fetched, Intake, StoreError, Version, Written};
+use super::{Conditions, Expect, Fetched, Intake, StoreError, Version, Written};
 use crate::{
     courtesy::{Turns, begin_aside},
     envelope::Envelope,
@@ -174,6 +174,22 @@ impl S3Store {
                 None => self.refuses(Bytes::from_static(EMPTY_DOCUMENT), &impossible()).await,
             },
         }
+    }
+
+    /// The same, asked whoever the store is and however often it was.
+    pub async fn try_conditions(&self, current: &Fetched) -> Result<Conditions, StoreError> {
+        Ok(match current {
+            Fetched::Object { bytes, .. } if self.refuses_both(bytes).await? => Conditions::Kept,
+            Fetched::Object { .. } => Conditions::Ignored,
+            Fetched::Missing | Fetched::Unchanged => {
+                let offered = Bytes::from_static(EMPTY_DOCUMENT);
+                if self.refuses(offered, &impossible()).await? {
+                    Conditions::HalfKept
+                } else {
+                    Conditions::IgnoredAndTaken
+                }
+            }
+        })
     }
 
     pub fn location(&self) -> String {

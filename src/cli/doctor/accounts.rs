@@ -17,6 +17,7 @@ use crate::{
     cli::{args::Settings, output::shown},
     config::{DatabasePlace, GivenKeys, PrivateKey, SigningConfig},
     core::secret::Secret,
+    durable,
 };
 
 use super::report::Report;
@@ -27,7 +28,7 @@ const LEAST_CHARACTERS: usize = 9;
 /// Who logs in waits so long, and for those before.
 const BEARABLE_MS: u128 = 1000;
 
-pub async fn check(settings: &Settings, report: &mut Report) {
+pub async fn check(settings: &Settings, has_database: bool, report: &mut Report) {
     let lookup = |name: &str| settings.get(name);
     // A wrong setting has been named with the settings.
     let (Ok(place), Ok(signing)) = (DatabasePlace::from_lookup(&lookup), SigningConfig::from_lookup(&lookup)) else {
@@ -42,8 +43,8 @@ pub async fn check(settings: &Settings, report: &mut Report) {
             report.ok_but(NAME, Off::NoSigningKey.sentence(), advice);
             return;
         }
-        SigningConfig::Own { path } => check_own(path, report),
-        SigningConfig::Given(given) => check_given(given, report),
+        SigningConfig::Own { path } => check_own(path, has_database, report),
+        SigningConfig::Given(given) => check_given(given, has_database, report),
     };
     if is_usable {
         check_hash(report).await;
@@ -51,26 +52,41 @@ pub async fn check(settings: &Settings, report: &mut Report) {
 }
 
 /// Whether accounts work with it.
-fn check_own(path: &Path, report: &mut Report) -> bool {
-    if !path.exists() {
-        report.ok(NAME, format!("{} is made when the service starts", name(path)));
-        return true;
+fn check_own(path: &Path, has_database: bool, report: &mut Report) -> bool {
+    if path.exists() {
+        return check_file(path, Form::Lines, has_database, report);
     }
-    check_file(path, Form::Lines, report)
+    if durable::takes_new_file(path).is_err() {
+        let message = format!("off: {} cannot be made, as its folder takes no new file", name(path));
+        let advice = "Let the service's user write to the folder, or set SECRET_KEY or JWT_PRIVATE_KEY.";
+        report.warn(NAME, message, advice);
+        return false;
+    }
+    let message = format!("{} is made when the service starts", name(path));
+    tell_on(&message, has_database, report);
+    true
 }
 
-fn check_given(given: &GivenKeys, report: &mut Report) -> bool {
+/// With what is signed, and whether anybody can log in.
+fn tell_on(message: &str, has_database: bool, report: &mut Report) {
+    if has_database {
+        report.ok(NAME, format!("on; {message}"));
+    } else {
+        let message = format!("nobody logs in while the database cannot be used; {message}");
+        report.warn(NAME, message, "Mend the database first.");
+    }
+}
+
+fn check_given(given: &GivenKeys, has_database: bool, report: &mut Report) -> bool {
     let is_usable = match &given.private_key {
-        Some(PrivateKey::File(path)) => check_file(path, Form::Pem, report),
+        Some(PrivateKey::File(path)) => check_file(path, Form::Pem, has_database, report),
         Some(PrivateKey::Pem(text)) => match key_file::parse(text.expose(), Form::Pem) {
             Ok(keys) => {
-                report.ok(
-                    NAME,
-                    format!(
-                        "on; tokens are signed by the first of {} keys in JWT_PRIVATE_KEY",
-                        keys.len()
-                    ),
+                let message = format!(
+                    "tokens are signed by the first of {} keys in JWT_PRIVATE_KEY",
+                    keys.len()
                 );
+                tell_on(&message, has_database, report);
                 true
             }
             Err(error) => {
@@ -83,7 +99,7 @@ fn check_given(given: &GivenKeys, report: &mut Report) -> bool {
             }
         },
         None => {
-            report.ok(NAME, "on; tokens are signed by SECRET_KEY");
+            tell_on("tokens are signed by SECRET_KEY", has_database, report);
             true
         }
     };
@@ -103,15 +119,15 @@ fn check_given(given: &GivenKeys, report: &mut Report) -> bool {
     is_usable
 }
 
-fn check_file(path: &Path, form: Form, report: &mut Report) -> bool {
+fn check_file(path: &Path, form: Form, has_database: bool, report: &mut Report) -> bool {
     match key_file::read(path, form) {
         Ok(keys) => {
             let message = format!(
-                "on; tokens are signed by the first of {} keys in {}",
+                "tokens are signed by the first of {} keys in {}",
                 keys.len(),
                 name(path)
             );
-            report.ok(NAME, message);
+            tell_on(&message, has_database, report);
         }
         Err(error) => {
             let advice = "The service does not start with it; restore the file, or move it away and make another by 'heare-auth jwt rotate --init': then everybody has to log in again.";

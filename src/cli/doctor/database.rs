@@ -8,6 +8,7 @@ use crate::{
     cli::{args::Settings, output, usage},
     config::DatabasePlace,
     database::{Access, Database, DatabaseError, schema},
+    durable,
 };
 
 use super::report::Report;
@@ -15,17 +16,18 @@ use super::report::Report;
 /// How long the database may take to answer.
 const DATABASE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// The service works without a database, so nothing here is worse than a warning.
-pub async fn check(settings: &Settings, report: &mut Report) {
+/// Whether a service would have one. It works without, so nothing here is worse than a warning.
+pub async fn check(settings: &Settings, report: &mut Report) -> bool {
     // A wrong setting has been named with the settings.
     let Ok(place) = DatabasePlace::from_lookup(&|name| settings.get(name)) else {
-        return;
+        return false;
     };
     let Some(database) = Database::new(&place) else {
-        return report.ok(
+        report.ok(
             "database",
             "none: use and audit are not recorded, and there are no accounts",
         );
+        return false;
     };
     let location = output::shown(&database.location());
     let look = async {
@@ -44,7 +46,27 @@ pub async fn check(settings: &Settings, report: &mut Report) {
             "database",
             format!("{location} can be written, tables of version {version}"),
         ),
+        Err(DatabaseError::Missing) if !can_be_made(&place) => {
+            let advice = "Let the service's user write to the folder, or name another database by DATABASE_URL.";
+            report.warn(
+                "database",
+                format!("{location} cannot be made: its folder takes no new file"),
+                advice,
+            );
+            return false;
+        }
         Err(DatabaseError::Missing) => report.ok("database", format!("{location} is made when the service starts")),
-        Err(error) => report.warn("database", format!("{error} ({location})"), usage::advice(error)),
+        Err(error) => {
+            report.warn("database", format!("{error} ({location})"), usage::advice(error));
+            return false;
+        }
+    }
+    true
+}
+
+fn can_be_made(place: &DatabasePlace) -> bool {
+    match place {
+        DatabasePlace::Sqlite { path } => durable::takes_new_file(path).is_ok(),
+        DatabasePlace::Postgres { .. } | DatabasePlace::Off => true,
     }
 }

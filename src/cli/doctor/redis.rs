@@ -13,8 +13,11 @@ pub async fn check(settings: &Settings, report: &mut Report) {
         return;
     };
     let advice = "Check REDIS_URL; until Redis answers each instance counts the use of limited keys alone, and nobody logs in to an account.";
-    match redis_link::ping(&url).await {
-        Ok(()) => report.ok("redis", "answers; instances count the use of limited keys together"),
+    match redis_link::probe(&url).await {
+        Ok(()) => report.ok(
+            "redis",
+            "answers and can be written to; instances count the use of limited keys together",
+        ),
         Err(trouble) => report.warn("redis", trouble.sentence(), advice),
     }
 }

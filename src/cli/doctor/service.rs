@@ -8,9 +8,12 @@ use crate::cli::{
     service::{self, refusal},
 };
 
-use super::report::Report;
+use super::{report::Report, store::Seen};
 
-pub async fn check(refresh_url: &Url, stored_keys: Option<usize>, report: &mut Report) {
+/// How often service and store are asked for the same document, as somebody may write in between.
+const LOOKS: usize = 3;
+
+pub async fn check(refresh_url: &Url, stored: Option<Seen>, report: &mut Report) {
     if !check_route("health", &refresh_url.beside("health"), report).await {
         return;
     }
@@ -18,8 +21,9 @@ pub async fn check(refresh_url: &Url, stored_keys: Option<usize>, report: &mut R
     match service::call_refresh(refresh_url).await {
         Ok(refreshed) => {
             report.ok("refresh", format!("{refresh_url} is allowed from here, {} keys loaded", refreshed.keys_loaded));
-            let loaded = usize::try_from(refreshed.keys_loaded).ok();
-            if stored_keys.is_some_and(|stored| Some(stored) != loaded) {
+            if let Some(stored) = stored
+                && has_another(refresh_url, refreshed.keys_loaded, stored).await
+            {
                 report.warn("refresh", "the service has other keys than this store", "Check that both have the same S3_BUCKET and S3_KEY, or DATA_DIR.");
             }
         }
@@ -29,6 +33,27 @@ pub async fn check(refresh_url: &Url, stored_keys: Option<usize>, report: &mut R
             "Run this on the service's own host, such as 'dokku enter auth web heare-auth refresh'; with ADMIN_LISTEN set REFRESH_URL to it.",
         ),
     }
+}
+
+/// Whether the document that the service has loaded is another than the one that is stored.
+async fn has_another(refresh_url: &Url, keys_loaded: u64, mut stored: Seen) -> bool {
+    for _ in 0..LOOKS {
+        match loaded_etag(refresh_url).await {
+            // With ADMIN_LISTEN, nobody says it here.
+            None => return usize::try_from(keys_loaded) != Ok(stored.keys),
+            Some(etag) if stored.is(&etag) => return false,
+            Some(_) => {}
+        }
+        if !stored.look_again().await || service::call_refresh(refresh_url).await.is_err() {
+            return false;
+        }
+    }
+    true
+}
+
+async fn loaded_etag(refresh_url: &Url) -> Option<String> {
+    let answer = client::get(&refresh_url.beside("ready")).await.ok()?;
+    answer.json["etag"].as_str().map(ToOwned::to_owned)
 }
 
 async fn check_route(name: &'static str, url: &Url, report: &mut Report) -> bool {

@@ -7,10 +7,10 @@ use crate::{
         store::{DocumentStore, advice, envelope_advice},
     },
     clock::Clock,
-    config::StoreConfig,
+    config::{Location, StoreConfig},
     core::index::Index,
     envelope::Envelope,
-    store::Fetched,
+    store::{Conditions, Fetched, Version},
 };
 
 use super::report::Report;
@@ -23,8 +23,33 @@ const BEARABLE_MS: i64 = 5_000;
 /// With more than this AWS refuses every request.
 const REFUSED_MS: i64 = 15 * 60 * 1000;
 
-/// The number of good keys in the store, when that could be found out.
-pub async fn check(settings: &Settings, write: bool, report: &mut Report) -> Option<usize> {
+/// The document that was read, by what a service with the same one has of it.
+pub struct Seen {
+    opened: DocumentStore,
+    version: Option<Version>,
+    pub keys: usize,
+}
+
+impl Seen {
+    /// Whether this is its `ETag` at `/ready`.
+    pub fn is(&self, etag: &str) -> bool {
+        self.version.as_ref().is_some_and(|version| version.0 == etag)
+    }
+
+    /// What is stored by now. False when nobody knows.
+    pub async fn look_again(&mut self) -> bool {
+        match self.opened.store.read_if_changed(self.version.as_ref()).await {
+            Ok(Fetched::Unchanged) => {}
+            Ok(Fetched::Missing) => self.version = None,
+            Ok(Fetched::Object { version, .. }) => self.version = Some(version),
+            Err(_) => return false,
+        }
+        true
+    }
+}
+
+/// Nothing where no document can be read.
+pub async fn check(settings: &Settings, write: bool, report: &mut Report) -> Option<Seen> {
     // A wrong setting has been named with the settings.
     let Ok(config) = StoreConfig::from_lookup(&|name| settings.get(name)) else {
         return None;
@@ -60,9 +85,13 @@ pub async fn check(settings: &Settings, write: bool, report: &mut Report) -> Opt
     };
     check_clock(&opened, report).await;
     if write {
-        check_conditions(&opened, &fetched, report).await;
+        check_writes(&opened, &config, &fetched, report).await;
     }
-    keys
+    let version = match fetched {
+        Fetched::Object { version, .. } => Some(version),
+        Fetched::Missing | Fetched::Unchanged => None,
+    };
+    keys.map(|keys| Seen { opened, version, keys })
 }
 
 /// Keys begin and end by this machine's clock, and AWS refuses requests whose time is another than its own.
@@ -161,15 +190,50 @@ fn check_records(index: &Index, report: &mut Report) {
     }
 }
 
-async fn check_conditions(opened: &DocumentStore, fetched: &Fetched, report: &mut Report) {
-    match opened.store.keeps_conditions(fetched).await {
-        Ok(true) => report.ok("writes", "the store keeps write conditions, so no writer can undo another's change"),
-        Ok(false) => report.fail(
-            "writes",
-            "the store ignores write conditions, so a write could undo somebody else's",
-            "Use a store that keeps If-Match and If-None-Match, or set ALLOW_UNCONDITIONAL_WRITES=true and write from one place only.",
-        ),
-        Err(error) => report.fail("writes", error.to_string(), advice(error)),
+async fn check_writes(opened: &DocumentStore, config: &StoreConfig, fetched: &Fetched, report: &mut Report) {
+    const NAME: &str = "writes";
+    const IGNORES: &str = "the store ignores write conditions, so a write could undo somebody else's";
+    let is_file = matches!(config.location, Location::File { .. });
+    let message = match opened.store.try_conditions(fetched).await {
+        Ok(Conditions::Kept) if is_file => {
+            return report.ok(NAME, "the file can be written, by one writer after the other");
+        }
+        Ok(Conditions::Kept) => {
+            let message = "the store keeps write conditions, so no writer can undo another's change";
+            return report.ok(NAME, message);
+        }
+        Ok(Conditions::HalfKept) => {
+            let message = "the store keeps If-Match; If-None-Match cannot be asked while it holds no document";
+            return report.warn(
+                NAME,
+                message,
+                "Look again when 'heare-auth create' has written the first.",
+            );
+        }
+        Ok(Conditions::Ignored) => IGNORES.to_owned(),
+        Ok(Conditions::IgnoredAndTaken) => {
+            let location = opened.store.location();
+            format!("{IGNORES}; {location} holds a document without keys now, which it took and should have refused")
+        }
+        Err(error) if is_file => {
+            let message = format!("the file cannot be written: {error}");
+            return report.fail(
+                NAME,
+                message,
+                "Let the service's user write to the folder and what is in it, and look whether the disk is full.",
+            );
+        }
+        Err(error) => return report.fail(NAME, error.to_string(), advice(error)),
+    };
+    if config.allow_unconditional_writes {
+        report.warn(
+            NAME,
+            message,
+            "ALLOW_UNCONDITIONAL_WRITES is set: write from one place only.",
+        );
+    } else {
+        let advice = "Use a store that keeps If-Match and If-None-Match, or set ALLOW_UNCONDITIONAL_WRITES=true and write from one place only.";
+        report.fail(NAME, message, advice);
     }
 }
 

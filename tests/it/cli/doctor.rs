@@ -7,7 +7,11 @@ use serde_json::Value;
 use super::{run, service::statuses, stub::Stub};
 use crate::support::{
     certificates::{Authority, Key},
+    fault_proxy::Fault,
+    ports::RefusingPort,
+    redis::Redis,
     service::Settings,
+    stored_object::StoredObject,
 };
 
 const STRONG: &str = "f7Kq2mZs9LxWc4Vb8Nt1Rj6Yp3Hd5Gg0";
@@ -141,4 +145,119 @@ fn what_signs_tokens_is_looked_at_and_never_shown() {
         status == "warning" && message.ends_with("(mode 644)") && advice.contains("chmod 600"),
         "{message}"
     );
+}
+
+/// What `--write` says of how the store is written to.
+fn writes(settings: &Settings) -> (String, String, String) {
+    found(
+        &run(settings, &["doctor", "--offline", "--write", "--json"]).json(),
+        "writes",
+    )
+}
+
+/// One that takes nothing new, also from root.
+const NO_FOLDER: &str = "/proc/no";
+
+#[test]
+fn a_folder_that_takes_no_new_file_is_told_before_something_is_to_be_put_there() {
+    let settings = Settings::file_store().with("DATA_DIR", NO_FOLDER);
+    let said = doctor(&settings);
+    for name in ["database", "accounts"] {
+        let (status, message, advice) = found(&said, name);
+        assert_eq!(status, "warning", "{message}");
+        assert!(
+            message.contains("its folder takes no new file") && advice.contains("folder"),
+            "{message} {advice}"
+        );
+    }
+    let (status, message, _) = writes(&settings);
+    assert_eq!(status, "failed", "{message}");
+    assert!(message.starts_with("the file cannot be written: "), "{message}");
+}
+
+#[test]
+fn a_file_is_tried_as_far_as_a_write_goes_and_stays_as_it_is() {
+    let settings = Settings::file_store();
+    assert_eq!(writes(&settings).0, "ok");
+    assert!(!settings.data_dir().exists());
+    settings.write_document(r#"{"keys":[]}"#);
+    assert_eq!(writes(&settings).0, "ok");
+    let lock = settings.data_dir().join("keys.json.lock");
+    std::fs::remove_file(&lock).unwrap();
+    std::fs::create_dir(lock).unwrap();
+    let (status, message, _) = writes(&settings);
+    assert_eq!(status, "failed", "the lock cannot be taken: {message}");
+    assert_eq!(std::fs::read_to_string(settings.document()).unwrap(), r#"{"keys":[]}"#);
+}
+
+#[test]
+fn accounts_are_not_on_without_their_database() {
+    let gone = RefusingPort::bind();
+    let settings = Settings::file_store()
+        .with("DATABASE_URL", format!("postgres://a:b@{}/auth", gone.address()))
+        .with("SECRET_KEY", STRONG);
+    let said = doctor(&settings);
+    assert_eq!(found(&said, "database").0, "warning");
+    let (status, message, _) = found(&said, "accounts");
+    assert_eq!(status, "warning", "{message}");
+    assert!(
+        message.starts_with("nobody logs in while the database cannot be used"),
+        "{message}"
+    );
+}
+
+#[test]
+fn a_redis_that_takes_no_writes_is_a_warning() {
+    let redis = Redis::start();
+    let settings = Settings::file_store().with("REDIS_URL", redis.url());
+    assert_eq!(found(&doctor(&settings), "redis").0, "ok");
+    redis.refuse_writes();
+    let (status, message, _) = found(&doctor(&settings), "redis");
+    assert_eq!(status, "warning", "{message}");
+    assert!(message.contains("may not be written to"), "{message}");
+}
+
+#[test]
+fn a_store_is_told_by_what_it_does_with_writes_that_must_be_refused() {
+    let object = StoredObject::unsigned();
+    let proxy = object.proxy();
+    let settings = object.settings_through(&proxy);
+    let (status, message, _) = writes(&settings);
+    assert_eq!(status, "warning", "{message}");
+    assert!(message.contains("If-None-Match cannot be asked"), "{message}");
+
+    proxy.set(Fault::IgnoreConditions);
+    let (status, message, _) = writes(&settings);
+    assert_eq!(status, "failed", "{message}");
+    assert!(
+        message.starts_with("the store ignores") && message.contains("holds a document without keys now"),
+        "{message}"
+    );
+    assert_eq!(object.bytes(), br#"{"keys":[]}"#);
+
+    let (status, message, _) = writes(&settings);
+    assert_eq!(status, "failed", "{message}");
+    assert!(!message.contains("without keys"), "nothing new was taken: {message}");
+    let (status, _, advice) = writes(&settings.clone().with("ALLOW_UNCONDITIONAL_WRITES", "true"));
+    assert_eq!(status, "warning");
+    assert!(
+        advice.contains("write from one place only") && !advice.contains("=true"),
+        "{advice}"
+    );
+    proxy.heal();
+    assert_eq!(writes(&settings).0, "ok");
+}
+
+#[test]
+fn a_service_on_another_store_with_as_many_keys_is_told() {
+    let service = Settings::file_store().start();
+    service.create_key("here");
+    let own = Settings::file_store().with("REFRESH_URL", service.url("/refresh"));
+    super::create(&own, "there");
+    let text = run(&own, &["doctor"]).done().stdout;
+    let warning = "⚠️  refresh: the service has other keys than this store\n";
+    assert!(text.contains(warning), "{text}");
+    let same = service.cli(&["doctor"]);
+    let text = String::from_utf8_lossy(&same.stdout).into_owned();
+    assert!(!text.contains("other keys"), "{text}");
 }
