@@ -8,7 +8,10 @@ use serde_json::{Value, value::RawValue};
 use super::{args::Args, failure::Failure, output::shown};
 use crate::core::{
     document::Members,
-    terms::{self, BadTerm, Burst, Environment, MAX_OVERLAP_SECONDS, Networks, RateLimit, Scopes, Window, Windows},
+    terms::{
+        self, BadTerm, Burst, Environment, MAX_OVERLAP_SECONDS, Networks, OWNED_RATE_LIMIT, RateLimit, Scopes, Window,
+        Windows,
+    },
     time::Timestamp,
 };
 
@@ -238,16 +241,9 @@ impl Terms {
     /// For people: each with its label.
     pub fn lines(&self) -> Vec<(&'static str, String)> {
         let line = |label, value: &Option<Value>| Some((label, text(value.as_ref()?)));
-        let rate = self.rate_limit_per_hour.as_ref().map(|rate| {
+        let rate = self.rate().map(|rate| {
             let burst = self.burst.as_ref().map(|burst| format!(", burst {}", text(burst)));
-            (
-                "Rate Limit",
-                format!("{} an hour{}", text(rate), burst.unwrap_or_default()),
-            )
-        });
-        let revoked = self.revoked_at.as_ref().map(|at| {
-            let reason = self.revoke_reason.as_ref().map(|reason| format!(" ({})", text(reason)));
-            ("Revoked", format!("{}{}", text(at), reason.unwrap_or_default()))
+            ("Rate Limit", format!("{rate}{}", burst.unwrap_or_default()))
         });
         let previous = (!self.previous_expire_at.is_empty()).then(|| {
             let times: Vec<_> = self.previous_expire_at.iter().map(text).collect();
@@ -261,12 +257,34 @@ impl Terms {
             line("Allowed IPs", &self.allowed_ips),
             rate,
             self.limits.as_ref().map(|limits| ("Limits", windows(limits))),
-            revoked,
+            self.revocation().map(|revocation| ("Revoked", revocation)),
             previous,
         ]
         .into_iter()
         .flatten()
         .collect()
+    }
+}
+
+impl Terms {
+    /// With an owner there is one, whoever chose it.
+    fn rate(&self) -> Option<String> {
+        if let Some(rate) = &self.rate_limit_per_hour {
+            return Some(format!("{} an hour", text(rate)));
+        }
+        let owner = self.user_id.as_ref()?.as_str()?;
+        (!owner.is_empty()).then(|| format!("{} an hour (default)", OWNED_RATE_LIMIT.get()))
+    }
+
+    fn revocation(&self) -> Option<String> {
+        let is_inactive = self.is_active.as_ref().is_some_and(|flag| flag != true);
+        let at = match &self.revoked_at {
+            Some(at) => text(at),
+            None if is_inactive && self.revoke_reason.is_some() => "no date".to_owned(),
+            None => return None,
+        };
+        let reason = self.revoke_reason.as_ref().map(|reason| format!(" ({})", text(reason)));
+        Some(at + &reason.unwrap_or_default())
     }
 }
 
@@ -292,8 +310,7 @@ fn windows(limits: &Value) -> String {
         );
         match parts {
             (Some(name), Some(limit), Some(seconds)) => {
-                let window = humantime::format_duration(Duration::from_secs(seconds));
-                format!("{} {limit} in {window}", shown(name))
+                format!("{} {limit} in {}", shown(name), length(seconds))
             }
             _ => text(limit),
         }
@@ -302,6 +319,19 @@ fn windows(limits: &Value) -> String {
         .as_array()
         .map(|list| list.iter().map(one).collect::<Vec<_>>().join(", "));
     list.unwrap_or_else(|| text(limits))
+}
+
+/// Of a window, in days and what is left of one: no month is as long as another.
+fn length(seconds: u64) -> String {
+    const DAY: u64 = 24 * 60 * 60;
+    let days = match seconds / DAY {
+        0 => None,
+        1 => Some("1day".to_owned()),
+        days => Some(format!("{days}days")),
+    };
+    let rest = Duration::from_secs(seconds % DAY);
+    let rest = (!rest.is_zero() || days.is_none()).then(|| humantime::format_duration(rest).to_string());
+    [days, rest].into_iter().flatten().collect::<Vec<_>>().join(" ")
 }
 
 #[cfg(test)]
@@ -344,6 +374,36 @@ mod tests {
             "minute=-1/1m",
         ] {
             assert_eq!(window(bad), Err(BadTerm::Window), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_in_force_is_shown_whoever_chose_it() {
+        for (record, expected) in [
+            (r#"{"user_id":"u"}"#, vec!["u", "1000 an hour (default)"]),
+            (
+                r#"{"user_id":"u","burst":5}"#,
+                vec!["u", "1000 an hour (default), burst 5"],
+            ),
+            (r#"{"is_active":false,"revoke_reason":"lost"}"#, vec!["no date (lost)"]),
+            (r#"{"is_active":true,"revoke_reason":"lost"}"#, vec![]),
+        ] {
+            let lines = Terms::of_text(record).lines();
+            let shown: Vec<_> = lines.iter().map(|(_, value)| value.as_str()).collect();
+            assert_eq!(shown, expected, "{record}");
+        }
+    }
+
+    #[test]
+    fn the_length_of_a_window_is_written_in_days() {
+        for (seconds, expected) in [
+            (0, "0s"),
+            (90, "1m 30s"),
+            (86_400, "1day"),
+            (31 * 86_400, "31days"),
+            (2 * 86_400 + 3_600, "2days 1h"),
+        ] {
+            assert_eq!(length(seconds), expected);
         }
     }
 
