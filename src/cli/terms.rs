@@ -276,6 +276,11 @@ impl Terms {
         (!owner.is_empty()).then(|| format!("{} an hour (default)", OWNED_RATE_LIMIT.get()))
     }
 
+    /// A burst with nothing that it is on top of.
+    pub fn has_burst_alone(&self) -> bool {
+        self.burst.is_some() && self.rate().is_none()
+    }
+
     fn revocation(&self) -> Option<String> {
         let is_inactive = self.is_active.as_ref().is_some_and(|flag| flag != true);
         let at = match &self.revoked_at {

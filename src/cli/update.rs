@@ -6,7 +6,8 @@ use super::{
     args::Args,
     failure::Failure,
     keys::{self, OneKey, Sentences},
-    terms::{self, TermOptions},
+    record,
+    terms::{self, TermOptions, Terms},
 };
 use crate::core::{
     change::{Change, Edit, Patch},
@@ -39,12 +40,22 @@ pub async fn update(mut args: Args) -> Result<ExitCode, Failure> {
             "there is nothing to update: give an option that sets or --clear",
         ));
     }
+    let is_about_the_rate = !(patch.rate_limit_per_hour.is_leave() && patch.burst.is_leave());
     let change = Change::Update {
         id: key.id.clone(),
         patch: Box::new(patch),
         expected: None,
         at: now,
     };
+    if is_about_the_rate {
+        let document = key.store.read().await?;
+        let patched = record::find(&document, &key.id).and_then(|record| change.patched(record));
+        if patched.is_some_and(|record| Terms::of(&record).has_burst_alone()) {
+            return Err(Failure::usage(
+                "--burst needs --rate-limit, on top of which it is; --clear burst takes it away",
+            ));
+        }
+    }
     let sentences = Sentences {
         changed: "✓ Updated.",
         unchanged: "✓ Nothing to change: the key is like that already.",

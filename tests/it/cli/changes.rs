@@ -330,3 +330,27 @@ fn the_older_names_of_commands_do_the_same() {
     let help = run(&settings, &["help", "rotate-key"]).done().stdout;
     assert_eq!(help, run(&settings, &["rotate", "--help"]).done().stdout);
 }
+
+#[test]
+fn a_burst_without_a_rate_is_refused_and_changes_nothing() {
+    let settings = Settings::file_store();
+    let key = create(&settings, "a");
+    let before = stored(&settings);
+    let id = id_of(&key);
+    let sentence = "Error: --burst needs --rate-limit, on top of which it is; --clear burst takes it away";
+    run(&settings, &["update", id, "--burst", "5", "--no-refresh"]).failed(2, sentence);
+    assert_eq!(stored(&settings), before);
+    let both = ["update", id, "--burst", "5", "--rate-limit", "9", "--no-refresh"];
+    run(&settings, &both).done();
+    run(&settings, &["update", id, "--clear", "rate-limit", "--no-refresh"]).failed(2, sentence);
+    let none = [
+        "update",
+        id,
+        "--clear",
+        "rate-limit",
+        "--clear",
+        "burst",
+        "--no-refresh",
+    ];
+    run(&settings, &none).done();
+}
