@@ -232,6 +232,11 @@ impl Settings {
             .or_else(|| self.file.get(variable).map(ToOwned::to_owned))
     }
 
+    /// One that was given as a flag.
+    pub fn first_flag(&self) -> Option<&'static str> {
+        self.flags.first().map(|flag| flag.name)
+    }
+
     /// The URL to call after a change, and by `refresh`.
     pub fn refresh_url(&self) -> Result<Url, Failure> {
         let (text, certificate) = (self.get("REFRESH_URL"), self.own_certificate());

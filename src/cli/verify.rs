@@ -53,6 +53,11 @@ pub async fn verify(mut args: Args) -> Result<ExitCode, Failure> {
     if offline && url.is_some() {
         return Err(Failure::usage("--url and --offline exclude each other"));
     }
+    if let Some(flag) = settings.first_flag().filter(|_| !offline) {
+        return Err(Failure::Usage(format!(
+            "{flag} is for --offline: a running service has its own store"
+        )));
+    }
     let verdict = if offline {
         from_store(&settings, &read_secret()?, &asked).await?
     } else {

@@ -180,6 +180,10 @@ fn verify_that_cannot_know_is_a_failure_and_no_answer() {
         .failed(1, "Error: the service answered 403");
     run_with_input(&settings, &["verify", "--offline"], &"x".repeat(1025))
         .failed(1, "Error: a secret has at most 1024 characters");
+    for flag in ["--bucket", "--key", "--region", "--storage-secret"] {
+        let sentence = format!("Error: {flag} is for --offline: a running service has its own store");
+        run_with_input(&settings, &["verify", flag, "a"], "x").failed(2, &sentence);
+    }
     run_with_input(&settings, &["verify", "--offline", "--url", "http://a/"], "x")
         .failed(2, "Error: --url and --offline exclude each other");
 }
