@@ -15,6 +15,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::DatabasePlace,
+    core::id,
     database::{Access, Connection, Database, DatabaseError, schema},
     usage::{
         AuditFilter, AuditPage, AuditRow, KeyUsage, MAX_HOURS, MAX_PAGE, Summary, audit, query,
@@ -88,7 +89,8 @@ async fn of_key(settings: &Settings, database: &Database, key_id: String, hours:
 
 pub async fn audit(mut args: Args) -> Result<ExitCode, Failure> {
     let json = args.contains("--json");
-    let limit = number(args.option("--limit")?, "--limit", 50, MAX_PAGE)?;
+    let given_limit = args.option("--limit")?;
+    let limit = number(given_limit.clone(), "--limit", 50, MAX_PAGE)?;
     let before = args.option("--before")?;
     let filter = AuditFilter {
         key_id: args.option("--key-id")?,
@@ -104,9 +106,34 @@ pub async fn audit(mut args: Args) -> Result<ExitCode, Failure> {
     output::answer(&if json {
         output::json_line(&page)
     } else {
-        audit_text(&page)
+        audit_text(&page, &same_again(&filter, given_limit.as_deref()))
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The options that ask for the same again, as they are typed in a shell.
+fn same_again(filter: &AuditFilter, limit: Option<&str>) -> String {
+    let options = [
+        ("--key-id", filter.key_id.as_deref()),
+        ("--who", filter.who.as_deref()),
+        ("--what", filter.what.as_deref()),
+        ("--limit", limit),
+    ];
+    let mut text = String::new();
+    for (name, value) in options {
+        if let Some(value) = value.filter(|value| !id::may_be_secret(value)) {
+            write!(text, " {name} {}", in_shell(&shown(value))).expect("a String takes everything");
+        }
+    }
+    text
+}
+
+fn in_shell(word: &str) -> String {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "_-.,:/@".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        return word.to_owned();
+    }
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// `database status`, `database up`, `database down --yes`.
@@ -302,7 +329,7 @@ fn percent(part: f64) -> String {
     format!("{:.2} %", part * 100.0)
 }
 
-fn audit_text(page: &AuditPage) -> String {
+fn audit_text(page: &AuditPage, options: &str) -> String {
     if page.entries.is_empty() {
         return "No changes found.\n".to_owned();
     }
@@ -333,7 +360,31 @@ fn audit_text(page: &AuditPage) -> String {
         .expect("a String takes everything");
     }
     if let Some(next) = &page.next {
-        writeln!(text, "\nOlder ones: heare-auth audit --before {next}").expect("a String takes everything");
+        writeln!(text, "\nOlder ones: heare-auth audit --before {next}{options}").expect("a String takes everything");
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_is_asked_for_again_without_what_may_be_a_secret() {
+        let text = |text: &str| Some(text.to_owned());
+        let filter = AuditFilter {
+            key_id: text("key_1"),
+            who: text("ann o'neill\u{1b}"),
+            what: None,
+        };
+        assert_eq!(
+            same_again(&filter, Some("5")),
+            r" --key-id key_1 --who 'ann o'\''neill\u{1b}' --limit 5"
+        );
+        let filter = AuditFilter {
+            key_id: text("sec_0001vDmowg2tzwvpaFLq"),
+            ..AuditFilter::default()
+        };
+        assert_eq!(same_again(&filter, None), "");
+    }
 }
