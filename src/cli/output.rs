@@ -29,9 +29,20 @@ pub fn write_stdout(text: &str) -> io::Result<()> {
     stdout.flush()
 }
 
-/// One JSON object on a line of its own.
+/// One JSON object on a line of its own. What would steer a terminal is escaped in it, which makes it no other JSON.
 pub fn json_line(value: &impl Serialize) -> String {
-    let mut line = serde_json::to_string(value).expect("texts, numbers and JSON values are always JSON");
+    let json = serde_json::to_string(value).expect("texts, numbers and JSON values are always JSON");
+    let mut line = String::with_capacity(json.len() + 1);
+    for character in json.chars() {
+        // The others stand between tokens where they stand as they are.
+        if steers(character) && !character.is_ascii_whitespace() {
+            for unit in character.encode_utf16(&mut [0; 2]) {
+                write!(line, "\\u{unit:04x}").expect("a String takes everything");
+            }
+        } else {
+            line.push(character);
+        }
+    }
     line.push('\n');
     line
 }
@@ -140,6 +151,17 @@ mod tests {
     fn json_with_a_text_that_steers_is_made_harmless() {
         let json: Box<RawValue> = serde_json::from_str("{\"a\":\"x\u{202e}y\"}").unwrap();
         assert_eq!(compact(&json), "{\"a\":\"x\\u{202e}y\"}");
+    }
+
+    #[test]
+    fn a_line_of_json_steers_no_terminal_and_says_the_same() {
+        let texts = ["\u{9b}31m", "x\u{202e}y\u{7f}", "Zürich 👩\u{200d}💻\n"];
+        let line = json_line(&texts);
+        let json = r#"["\u009b31m","x\u202ey\u007f","Zürich 👩|💻\n"]"#.replace('|', "\u{200d}");
+        assert_eq!(line, format!("{json}\n"));
+        assert_eq!(serde_json::from_str::<Vec<String>>(&line).unwrap(), texts);
+        let between = RawValue::from_string("{\t\"a\":1}".to_owned()).unwrap();
+        assert_eq!(json_line(&between), "{\t\"a\":1}\n");
     }
 
     #[test]
