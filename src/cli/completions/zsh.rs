@@ -66,6 +66,10 @@ fn push_command(text: &mut String, outline: &Outline) {
             .collect();
         all.push(quoted(&format!("1:action:(({}))", words.join(" "))));
     }
+    // Without a place for it, nothing is completed behind such an argument.
+    if let Some(word) = outline.own_word() {
+        all.push(quoted(&format!("1:{word}:()")));
+    }
     if outline.takes_paths() {
         all.push(quoted("*:file:_files"));
     }

@@ -108,6 +108,14 @@ impl Outline {
         actions
     }
 
+    /// What the first argument is called where nobody can guess it.
+    pub fn own_word(&self) -> Option<&'static str> {
+        let word = first_word(self.arguments).trim_matches(['[', ']']);
+        let is_own = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_');
+        let is_known = word == "OPTIONS" || self.takes_paths() || !self.actions().is_empty();
+        (is_own && !is_known).then_some(word)
+    }
+
     /// Whether an argument that is no option may be a file.
     pub fn takes_paths(&self) -> bool {
         ["FILE", "PATH"].iter().any(|word| self.arguments.contains(word))
@@ -176,5 +184,15 @@ mod tests {
         assert_eq!(Outline::of(Command::Jwt).actions()[0].0, "rotate");
         assert_eq!(Outline::of(Command::Create).words, ["create", "create-key"]);
         assert!(Outline::of(Command::Show).actions().is_empty());
+        for (command, word) in [
+            (Command::Show, Some("KEY_ID")),
+            (Command::Usage, Some("KEY_ID")),
+            (Command::Rollback, Some("VERSION")),
+            (Command::Scan, None),
+            (Command::Users, None),
+            (Command::List, None),
+        ] {
+            assert_eq!(Outline::of(command).own_word(), word, "{command:?}");
+        }
     }
 }

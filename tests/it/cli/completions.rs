@@ -12,11 +12,13 @@ use crate::support::service::Settings;
 const SHELLS: [&str; 3] = ["bash", "zsh", "fish"];
 
 /// What is typed before TAB, and what the line is then. What is offered nothing stays as it is.
-const COMPLETED: [(&str, &str); 9] = [
+const COMPLETED: [(&str, &str); 11] = [
     ("heare-auth rev", "heare-auth revoke"),
     ("heare-auth create --na", "heare-auth create --name"),
     ("heare-auth create-key --overl", "heare-auth create-key --overl"),
     ("heare-auth rotate --overl", "heare-auth rotate --overlap"),
+    ("heare-auth rotate key_1 --overl", "heare-auth rotate key_1 --overlap"),
+    ("heare-auth rollback 7 --dry", "heare-auth rollback 7 --dry-run"),
     (
         "heare-auth create --environment prod",
         "heare-auth create --environment production",
