@@ -220,6 +220,9 @@ fn without_command(mut arguments: Arguments) -> ExitCode {
         return end(output::answer(&help::program()));
     }
     if arguments.contains(["-V", "--version"]) {
+        if let Err(failure) = Args::new(arguments).end() {
+            return failure.report(None);
+        }
         return end(output::answer(&format!("{}\n", version::line())));
     }
     Failure::usage("the command is missing").report(None)
@@ -227,13 +230,19 @@ fn without_command(mut arguments: Arguments) -> ExitCode {
 
 /// `heare-auth help` and `heare-auth help COMMAND`.
 fn explain(mut arguments: Arguments) -> ExitCode {
-    match arguments.subcommand() {
-        Ok(None) => end(output::answer(&help::program())),
+    let text = match arguments.subcommand() {
+        Ok(None) => help::program(),
         Ok(Some(word)) => match Command::from_word(&word) {
-            Some(command) => end(output::answer(&help::command(command))),
-            None => failure::unknown_command(&word).report(None),
+            Some(command) => help::command(command),
+            None => return failure::unknown_command(&word).report(None),
         },
-        Err(_) => failure::unknown_command("").report(None),
+        Err(_) => return failure::unknown_command("").report(None),
+    };
+    // `help --help` asks for the same twice.
+    arguments.contains(["-h", "--help"]);
+    match Args::new(arguments).end() {
+        Ok(()) => end(output::answer(&text)),
+        Err(failure) => failure.report(None),
     }
 }
 

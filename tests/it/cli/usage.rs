@@ -85,11 +85,14 @@ fn no_arguments_print_the_help_as_a_wrong_usage() {
 fn wrong_usage_is_one_sentence_and_the_usage() {
     let settings = Settings::file_store();
     let long_name = "x".repeat(256);
-    let cases: [(&[&str], &str); 25] = [
+    let cases: [(&[&str], &str); 28] = [
         (&["frobnicate"], "Error: there is no command 'frobnicate'"),
         (&["sec_0001abc"], "Error: there is no such command"),
         (&["--json"], "Error: the command is missing"),
         (&["help", "nothing"], "Error: there is no command 'nothing'"),
+        (&["help", "create", "extra"], "Error: there is an argument too many"),
+        (&["help", "create", "--json"], "Error: there is no option --json"),
+        (&["--version", "junk"], "Error: there is an argument too many"),
         (&["create"], "Error: --name is missing"),
         (&["create", "--name"], "Error: --name needs a value"),
         (&["create", "--name", "--json"], "Error: --name needs a value"),
