@@ -81,7 +81,8 @@ def measure(ground: Ground, options, machine: str) -> tuple[str, bool]:
     """The table, and whether nothing in it is a breach."""
     stores, others = (_named(options.faults, kinds) for kinds in (STORES, OTHERS))
     if not stores and not others:
-        raise SystemExit(f"no fault has {options.faults} in its name")
+        titles = "\n  ".join(kind.title for kind in STORES + OTHERS)
+        raise SystemExit(f"no fault has {options.faults} in its name; there are\n  {titles}")
     weed = Weed(ground.directory, ground.root, GIVES_WAY) if stores else None
     try:
         faults = [kind(weed) for kind in stores] + [kind() for kind in others]
@@ -93,7 +94,7 @@ def measure(ground: Ground, options, machine: str) -> tuple[str, bool]:
 
 
 def _named(part: str, kinds: tuple[type[Fault], ...]) -> list[type[Fault]]:
-    return [kind for kind in kinds if part.lower() in kind.__name__.lower()]
+    return [kind for kind in kinds if part.lower() in kind.title.lower()]
 
 
 def _measure_one(fault: Fault, ground: Ground, options) -> Found:
