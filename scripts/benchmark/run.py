@@ -63,7 +63,7 @@ def parse_options() -> argparse.Namespace:
         print("\n".join(EVERY))
         sys.exit()
     # There are many faults, and each is measured calm and in trouble, for longer where that leaves something open: ten to
-    # twenty minutes for all of them.
+    # twenty-five minutes for all of them.
     few, many, short, long = (3, 9, 3, 5) if options.faults is None else (5, 5, 1, 2)
     options.rounds = options.rounds or (few if options.short else many)
     options.seconds = options.seconds or (short if options.short else long)
