@@ -1,7 +1,7 @@
 """Mixed load for a long time while one thing after the other fails; no wrong answer, no late one, and no growth of anything.
 
-Writes target/soak/{soak.md,soak.svg,samples.csv}. Ends with 1 when an answer was wrong, something has grown, or answers came
-later than promised.
+Writes target/soak/{soak.md,soak.svg,samples.csv}. Ends with 1 when an answer was wrong, something has grown, answers came
+later than promised, or a trouble was none to the service.
 """
 
 import argparse
@@ -11,6 +11,7 @@ import itertools
 import json
 import os
 import random
+import re
 import signal
 import socket
 import statistics
@@ -18,6 +19,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -38,9 +40,18 @@ SHORT_FACTOR, SHORT_MIB = 1.10, 4.0
 PARTS = 32
 # The promise: the 99th percentile at most so many times the calm one, or so many milliseconds more where Redis is in trouble.
 FACTOR, REDIS_MS = 2.0, 50.0
+# Milliseconds after which a verify has waited for something; far from what a busy machine needs, and less than a trouble lasts.
+HANGING_MS = 3000.0
 # Seconds below which a run is a short one.
 LONG_ENOUGH = 1200
 STOPPED = "stopped and continued"
+# What the service tells of troubles, and that they are over.
+TOLD = [
+    ("poll_failed", "poll_recovered"),
+    ("ratelimit_degraded", "ratelimit_recovered"),
+    ("usage_failed", "usage_recovered"),
+    ("bridge_failed", "bridge_recovered"),
+]
 
 
 @dataclass
@@ -50,6 +61,8 @@ class Seen:
     took: list[float] = field(default_factory=list)
     wrong: list[str] = field(default_factory=list)
     answers: int = 0
+    # How often each kind of load has come to its end.
+    rounds: Counter[str] = field(default_factory=Counter)
 
 
 class Load:
@@ -57,11 +70,14 @@ class Load:
 
     def __init__(self, port: int):
         self.port, self.going, self.lock, self.seen = port, True, threading.Lock(), Seen()
+        # Since when each thread waits for an answer.
+        self.waiting: dict[int, float] = {}
         # What is down now, and what management and logins may still show of it.
         self.trouble = self.excuse = ""
         self.made: dict | None = None
-        kinds = [self.plain, self.plain, self.plain, self.limited, self.unknown, self.batch, self.operator, self.person]
-        self.threads = [threading.Thread(target=self._ask, args=(kind,), daemon=True) for kind in kinds]
+        several = [self.plain, self.plain, self.plain, self.limited, self.unknown, self.batch, self.operator, self.person]
+        self.kinds = list(dict.fromkeys(kind.__name__ for kind in several))
+        self.threads = [threading.Thread(target=self._ask, args=(kind,), daemon=True) for kind in several]
 
     def start(self) -> None:
         for thread in self.threads:
@@ -73,9 +89,16 @@ class Load:
             thread.join(40)
 
     def take(self) -> Seen:
+        """A verify without an answer counts, too, as long as it waits already: or none would be late while all of them hang."""
         with self.lock:
             seen, self.seen = self.seen, Seen()
+            waited = [time.monotonic() - since for since in self.waiting.values()]
+        seen.took += [each for each in waited if each > 1.0 or not seen.took]
         return seen
+
+    def complain(self, of: str) -> None:
+        with self.lock:
+            self.seen.wrong.append(of)
 
     def _ask(self, kind) -> None:
         random_one, connection = random.Random(kind.__name__), None
@@ -83,18 +106,23 @@ class Load:
             try:
                 connection = connection or http.client.HTTPConnection(HOST, self.port, timeout=30)
                 problem = kind(connection, random_one)
-            except (OSError, http.client.HTTPException) as error:
+            except Exception as error:
                 problem, connection = f"{kind.__name__}: {error!r}", None
+            with self.lock:
+                self.waiting.pop(threading.get_ident(), None)
+                self.seen.rounds[kind.__name__] += 1
             if problem:
-                with self.lock:
-                    self.seen.wrong.append(problem)
+                self.complain(problem)
 
     def verify(self, connection, body: dict, path: str = "/verify") -> int:
         began = time.monotonic()
+        with self.lock:
+            self.waiting[threading.get_ident()] = began
         connection.request("POST", path, json.dumps(body))
         answer = connection.getresponse()
         answer.read()
         with self.lock:
+            del self.waiting[threading.get_ident()]
             self.seen.took.append(time.monotonic() - began)
             self.seen.answers += 1
         time.sleep(0.01)
@@ -158,8 +186,8 @@ class Load:
 class Troubles:
     """What goes wrong, one after the other, and back."""
 
-    def __init__(self, place: Ground):
-        self.place, self.generation = place, 1
+    def __init__(self, place: Ground, load: Load):
+        self.place, self.load = place, load
         far = [(name, mode) for mode in (REFUSE, SWALLOW, TRICKLE) for name in place.far_ends]
         self.all = [(f"{name} {_verb(mode)}", self._far_end(name, mode)) for name, mode in far]
         self.all += [
@@ -180,7 +208,9 @@ class Troubles:
     def _refreshes(self, seconds: float) -> None:
         until = time.monotonic() + seconds
         while time.monotonic() < until:
-            call(self.place.port, "POST", "/refresh")
+            status, _ = call(self.place.port, "POST", "/refresh")
+            if status != 200:
+                self.load.complain(f"/refresh: {status}")
 
     def _half_open(self, seconds: float) -> None:
         open_ones = [socket.create_connection((HOST, self.place.port)) for _ in range(300)]
@@ -226,11 +256,11 @@ def sample(place: Ground, load: Load, began: float) -> dict:
         "descriptors": len(os.listdir(f"/proc/{place.service.pid}/fd")),
         "wrong": len(seen.wrong),
         "first_wrong": seen.wrong[0] if seen.wrong else "",
-    }
+    } | {kind: seen.rounds[kind] for kind in load.kinds}
 
 
-def run(place: Ground, seconds: float, each: float) -> tuple[list[dict], list[tuple[float, float, str]]]:
-    load, troubles, samples, bars = Load(place.port), Troubles(place), [], []
+def run(place: Ground, load: Load, seconds: float, each: float) -> tuple[list[dict], list[tuple[float, float, str]]]:
+    troubles, samples, bars = Troubles(place, load), [], []
     began = time.monotonic()
     load.start()
     going = True
@@ -262,19 +292,40 @@ def run(place: Ground, seconds: float, each: float) -> tuple[list[dict], list[tu
     return samples, bars
 
 
-def verdicts(samples: list[dict], is_short: bool) -> list[tuple[str, bool, str]]:
+# What is asked of the run, whether it is so if that was judged, and how it was.
+Verdict = tuple[str, bool | None, str]
+
+
+def verdicts(samples: list[dict], kinds: list[str], is_short: bool) -> list[Verdict]:
     """By the third quarter everything has been used often; what still grows from there on is a leak."""
     wrong = sum(one["wrong"] for one in samples)
     first = next((one["first_wrong"] for one in samples if one["first_wrong"]), "")
     descriptors = quarters(samples, "descriptors")
+    silent = [kind for kind in kinds if not all(sum(one[kind] for one in quarter) for quarter in cut(samples))]
+    slowest = max(one["max_ms"] for one in samples if one["trouble"] != STOPPED)
     return [
         ("every answer is right", wrong == 0, f"{wrong} wrong of {sum(one['answers'] for one in samples)} {first}".strip()),
+        ("everybody goes on asking", not silent, f"not in every quarter: {', '.join(silent)}" if silent else f"{len(kinds)} kinds"),
+        ("no verify waits for anything", slowest <= HANGING_MS, f"the slowest has its answer after {slowest:.0f} ms, {HANGING_MS:.0f} would be too many"),
         memory_verdict(samples, is_short),
         ("descriptors do not grow", descriptors[3] <= descriptors[2] + DESCRIPTORS, told(descriptors, "{:.0f}", "")),
     ]
 
 
-def memory_verdict(samples: list[dict], is_short: bool) -> tuple[str, bool, str]:
+def told_verdict(log: Path) -> Verdict:
+    """The troubles were ones to the service: it has told of each kind, and in the end that it is over."""
+    last: dict[str, str] = {}
+    pairs = {event: pair for pair in TOLD for event in pair}
+    with open(log) as lines:
+        for line in lines:
+            if found := re.search(r'"event":"(\w+)"', line):
+                if pair := pairs.get(found[1]):
+                    last[pair[0]] = found[1]
+    missing = [f"{begun} ({last.get(begun, 'never')})" for begun, over in TOLD if last.get(begun) != over]
+    return "each trouble is told, and that it is over", not missing, ", ".join(missing or (begun for begun, _ in TOLD))
+
+
+def memory_verdict(samples: list[dict], is_short: bool) -> Verdict:
     memory = quarters(samples, "resident_mib")
     how = told(memory, "{:.1f}", " MiB")
     if is_short:
@@ -299,8 +350,12 @@ def levels_off(samples: list[dict], level: float) -> str:
 
 def quarters(samples: list[dict], name: str) -> list[float]:
     """The median of each quarter of the run."""
+    return [middle(quarter or samples, name) for quarter in cut(samples)]
+
+
+def cut(samples: list[dict]) -> list[list[dict]]:
     cuts = [at * len(samples) // 4 for at in range(5)]
-    return [middle(samples[begin:end] or samples, name) for begin, end in zip(cuts, cuts[1:])]
+    return [samples[begin:end] for begin, end in zip(cuts, cuts[1:])]
 
 
 def middle(some: list[dict], name: str) -> float:
@@ -334,7 +389,7 @@ def spread(samples: list[dict]) -> tuple[float, float]:
     return middle_half([middle(rest, "p99_ms") for rest in rests if len(rest) > 1] or [0.0])
 
 
-def report(directory: Path, samples: list[dict], bars, seconds: float, version: str) -> bool:
+def report(directory: Path, samples: list[dict], bars, seconds: float, version: str, found: list[Verdict]) -> bool:
     directory.mkdir(parents=True, exist_ok=True)
     with open(directory / "samples.csv", "w", newline="") as file:
         table = csv.DictWriter(file, samples[0].keys())
@@ -351,17 +406,16 @@ def report(directory: Path, samples: list[dict], bars, seconds: float, version: 
         ("answers a second", {"answers": column("answers"), "wrong": column("wrong")}),
     ]
     (directory / "soak.svg").write_text(chart.draw(f"{seconds:.0f} s of mixed load", column("second"), frames, bars))
-    is_short = seconds < LONG_ENOUGH
-    found = verdicts(samples, is_short)
     late = in_trouble(samples, list(dict.fromkeys(bar[2] for bar in bars)))
     beyond, unclear = (sum(verdict.startswith(word) for *_, verdict in late) for word in ("**no**", "unclear"))
     how = f"{beyond} of {len(late)} beyond, {unclear} unclear"
     # Of five seconds in each trouble, a busy machine may have three.
-    found.append(("no trouble makes answers late", is_short or not beyond, how + ", not judged in so short a run" * is_short))
+    found = [*found, ("no trouble makes answers late", None if seconds < LONG_ENOUGH else not beyond, how)]
     calm = [one for one in samples if not one["trouble"]] or samples
     lines = [f"{version}, {time.strftime('%Y-%m-%d', time.gmtime())}.", ""]
     lines += [f"{seconds:.0f} s, {len(bars)} troubles, {sum(one['answers'] for one in samples)} verifies.", "", "| | | |", "|---|---|---|"]
-    lines += [f"| {what} | {'yes' if is_so else '**no**'} | {how} |" for what, is_so, how in found]
+    verdict_of = {True: "yes", False: "**no**", None: "not judged in so short a run"}
+    lines += [f"| {what} | {verdict_of[is_so]} | {how} |" for what, is_so, how in found]
     lines += ["", "| while | p99 ms, median of its seconds | × calm | slowest ms | within what is promised |", "|---|--:|--:|--:|---|"]
     lines += [f"| all is well | {middle(calm, 'p99_ms'):.1f} | | {max(one['max_ms'] for one in calm):.0f} | |"]
     for name, p99, ratio, verdict in late:
@@ -370,7 +424,7 @@ def report(directory: Path, samples: list[dict], bars, seconds: float, version: 
     text = "\n".join(lines) + "\n"
     (directory / "soak.md").write_text(text)
     print(text)
-    return all(is_so for _, is_so, _ in found)
+    return all(is_so is not False for _, is_so, _ in found)
 
 
 def main() -> None:
@@ -384,8 +438,10 @@ def main() -> None:
         place = Ground(Path(directory), chosen.binary.resolve())
         try:
             place.start(KEYS)
-            samples, bars = run(place, seconds, each=max(10.0, seconds / 64))
-            is_good = report(ROOT / "target/soak", samples, bars, seconds, version_of(place.binary))
+            load = Load(place.port)
+            samples, bars = run(place, load, seconds, each=max(10.0, seconds / 64))
+            found = verdicts(samples, load.kinds, is_short=seconds < LONG_ENOUGH) + [told_verdict(place.directory / "log")]
+            is_good = report(ROOT / "target/soak", samples, bars, seconds, version_of(place.binary), found)
         finally:
             place.stop()
             stop_all()
