@@ -55,7 +55,7 @@ const REFRESH: Group = Group {
             "--refresh-url URL",
             "called after the change [REFRESH_URL, default http://localhost:8080/refresh]",
         ),
-        ("--no-refresh", "do not call the service"),
+        ("--no-refresh", "do not ask the service, nor call it"),
     ],
 };
 

@@ -256,7 +256,7 @@ impl<'a> RolledBack<'a> {
         refresh: RefreshPlan,
         json: bool,
     ) -> Result<(), Failure> {
-        let committed = store.commit(change).await?;
+        let committed = store.commit(change, &refresh).await?;
         tell_sealed(committed.applied.sealed);
         self.is_done = true;
         self.total = Some(committed.keys_count);

@@ -136,7 +136,8 @@ async fn write(
     refresh: RefreshPlan,
     asked: &Asked,
 ) -> Result<(), Failure> {
-    let committed = store.commit(&Change::Import(Import(incoming.into()))).await?;
+    let change = Change::Import(Import(incoming.into()));
+    let committed = store.commit(&change, &refresh).await?;
     tell_sealed(committed.applied.sealed);
     report.imported = report.new;
     report.total = Some(committed.keys_count);

@@ -126,7 +126,7 @@ pub async fn create(mut args: Args) -> Result<ExitCode, Failure> {
     }
     let change = Change::Create(Box::new(key.clone()));
     let mut signals = Signals::hold()?;
-    let applied = signals.outlast(store.commit(&change), WAITS).await?.applied;
+    let applied = signals.outlast(store.commit(&change, &refresh), WAITS).await?.applied;
     tell_sealed(applied.sealed);
     let created = CreatedKey {
         id: &key.id,
@@ -220,7 +220,10 @@ pub async fn rotate(mut args: Args) -> Result<ExitCode, Failure> {
     };
     let change = Change::Rotate(rotation);
     let mut signals = Signals::hold()?;
-    let applied = signals.outlast(key.store.commit(&change), WAITS).await?.applied;
+    let applied = signals
+        .outlast(key.store.commit(&change, &key.refresh), WAITS)
+        .await?
+        .applied;
     tell_sealed(applied.sealed);
     let terms = Terms::of_text(applied.record.as_deref().unwrap_or_default());
     let rotated = RotatedKey {

@@ -85,7 +85,8 @@ pub async fn delete(mut args: Args) -> Result<ExitCode, Failure> {
             return cancelled(&key.id, name.as_deref(), key.json);
         }
     }
-    let committed = key.store.commit(&Change::Delete { id: key.id.clone() }).await?;
+    let deletion = Change::Delete { id: key.id.clone() };
+    let committed = key.store.commit(&deletion, &key.refresh).await?;
     tell_sealed(committed.applied.sealed);
     if !key.json {
         output::answer("✓ Deleted successfully.\n")?;
@@ -152,7 +153,7 @@ const APPLY_IT: &str = "Run 'heare-auth refresh' manually to apply the change.";
 
 /// Makes the change, answers, and tells the service. Also when nothing had to be changed: the service may not know yet.
 pub async fn make(key: OneKey, change: &Change, sentences: &Sentences) -> Result<ExitCode, Failure> {
-    let applied = key.store.commit(change).await?.applied;
+    let applied = key.store.commit(change, &key.refresh).await?.applied;
     tell_sealed(applied.sealed);
     let changed = applied.changed > 0;
     if !key.json {
@@ -224,7 +225,7 @@ pub async fn migrate(mut args: Args) -> Result<ExitCode, Failure> {
     let refresh = RefreshPlan::new(&settings, no_refresh)?;
     let store = DocumentStore::open(&settings).await?;
 
-    let committed = store.commit(&Change::Migrate).await?;
+    let committed = store.commit(&Change::Migrate, &refresh).await?;
     let sealed = committed.applied.sealed;
     if !json {
         output::answer(&match sealed {

@@ -15,7 +15,15 @@ use super::{
     failure::Failure,
     output::{self, shown},
 };
-use crate::config;
+use crate::{config, loader::LoadError};
+
+/// For what the service does not load a document that is whole: what it has in force would be lost with it.
+const LOSSES: [LoadError; 4] = [
+    LoadError::Gone,
+    LoadError::NotEncrypted,
+    LoadError::OlderGeneration,
+    LoadError::GenerationLost,
+];
 
 /// What a refresh answered. The members' names are the service's and the command line's JSON.
 #[derive(Debug, Serialize)]
@@ -105,6 +113,24 @@ impl RefreshPlan {
         } else {
             settings.refresh_url().map(|url| Self(Some(url)))
         }
+    }
+
+    /// The generation that the service has in force; nothing where it is not asked, does not answer, or has none. With
+    /// `ADMIN_LISTEN` nobody says it here: it may be any.
+    pub async fn in_force(&self) -> Option<u64> {
+        let answer = client::get(&self.0.as_ref()?.beside("ready")).await.ok()?;
+        match answer.status {
+            StatusCode::NOT_FOUND => Some(u64::MAX),
+            _ => answer.json["generation"].as_u64(),
+        }
+    }
+
+    /// What would be lost with the document that is stored, if the service does not load it for that.
+    pub async fn loss(&self) -> Option<LoadError> {
+        let answer = client::post(self.0.as_ref()?, Bytes::new()).await.ok()?;
+        LOSSES
+            .into_iter()
+            .find(|loss| answer.error() == Some(&loss.to_string()))
     }
 
     /// Calls the service once. A failure is a warning: the change has been made.

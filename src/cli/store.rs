@@ -3,6 +3,7 @@
 use super::{
     args::Settings,
     failure::{Failure, unknown_key},
+    service::RefreshPlan,
     trail::Trail,
 };
 use crate::{
@@ -14,9 +15,10 @@ use crate::{
         time::Timestamp,
     },
     envelope::{Envelope, EnvelopeError},
+    loader::LoadError,
     store::{
         Store, StoreError, Versions,
-        commit::{self, CommitError, Committed, Kept},
+        commit::{self, Check, CommitError, Committed, Found, Kept},
     },
 };
 
@@ -79,20 +81,69 @@ impl DocumentStore {
         read.map_err(|error| self.failure(&error, None))
     }
 
-    pub async fn commit(&self, change: &Change) -> Result<Committed, Failure> {
-        let outcome = commit::commit(
+    /// Makes a change, but not of a document that the service refuses to load: that would come into force with it. An earlier
+    /// version is put in its place.
+    pub async fn commit(&self, change: &Change, service: &RefreshPlan) -> Result<Committed, Failure> {
+        let (outcome, loss) = if matches!(change, Change::Restore(_)) {
+            (self.attempt(change, &|_| Ok(())).await, None)
+        } else {
+            self.commit_of_what_is_loaded(change, service).await
+        };
+        if let Some((trail, place)) = &self.audit {
+            let applied = outcome.as_ref().map(|committed| &committed.applied);
+            trail.add(place, change, applied, self.now());
+        }
+        match loss {
+            Some(loss) => Err(self.refused(loss)),
+            None => outcome.map_err(|error| self.failure(&error, Some(change))),
+        }
+    }
+
+    /// The service is asked to load only what may be refused, as that is told and counted each time.
+    async fn commit_of_what_is_loaded(
+        &self,
+        change: &Change,
+        service: &RefreshPlan,
+    ) -> (Result<Committed, CommitError>, Option<LoadError>) {
+        let in_force = service.in_force().await;
+        let may_be_refused =
+            |found: &Found<'_>| self.envelope.seals() && !found.is_sealed || found.document.generation() < in_force;
+        let outcome = self
+            .attempt(change, &|found| {
+                if may_be_refused(found) {
+                    Err(ChangeError::Unsound)
+                } else {
+                    Ok(())
+                }
+            })
+            .await;
+        if !matches!(outcome, Err(CommitError::Change(ChangeError::Unsound))) {
+            return (outcome, None);
+        }
+        match service.loss().await {
+            Some(loss) => (outcome, Some(loss)),
+            None => (self.attempt(change, &|_| Ok(())).await, None),
+        }
+    }
+
+    async fn attempt(&self, change: &Change, check: Check<'_>) -> Result<Committed, CommitError> {
+        commit::commit_checked(
             &self.store,
             &self.envelope,
             change,
             &self.clock,
             self.allow_unconditional,
+            check,
         )
-        .await;
-        if let Some((trail, place)) = &self.audit {
-            let applied = outcome.as_ref().map(|committed| &committed.applied);
-            trail.add(place, change, applied, self.now());
-        }
-        outcome.map_err(|error| self.failure(&error, Some(change)))
+        .await
+    }
+
+    fn refused(&self, loss: LoadError) -> Failure {
+        let location = self.store.location();
+        Failure::Failed(format!(
+            "the service does not load what is stored: {loss} ({location})\nNothing was changed. {}\n--no-refresh changes what is stored all the same.",
+            restoring(loss)
+        ))
     }
 
     pub fn failure(&self, error: &CommitError, change: Option<&Change>) -> Failure {
@@ -142,6 +193,17 @@ fn after_unknown(change: Option<&Change>) -> String {
                 .to_owned()
         }
         _ => "Look with 'heare-auth list' before trying again.".to_owned(),
+    }
+}
+
+/// What an operator can do about a document with which something would be lost.
+const fn restoring(loss: LoadError) -> &'static str {
+    match loss {
+        LoadError::Gone => "Restore it from a version ('heare-auth history') or a snapshot.",
+        LoadError::OlderGeneration => {
+            "Restore the newer one ('heare-auth history'), or have this one loaded: heare-auth refresh --allow-older"
+        }
+        _ => "Restore the one that is in force ('heare-auth history').",
     }
 }
 

@@ -7,6 +7,7 @@ mod doctor;
 mod issue;
 mod keys;
 mod listing;
+mod refused;
 mod serve;
 mod service;
 mod settings;

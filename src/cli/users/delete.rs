@@ -63,7 +63,7 @@ pub async fn delete(named: Named, options: &Options) -> Result<ExitCode, Failure
         reason: REASON.to_owned(),
         at: accounts.now,
     };
-    let revoked = store.commit(&revocation).await?.applied;
+    let revoked = store.commit(&revocation, &refresh).await?.applied;
     tell_sealed(revoked.sealed);
     deleted.keys_revoked = revoked.changed;
     deleted.sessions_ended = named.end_all().await?;

@@ -101,7 +101,7 @@ fn every_change_tells_the_service_once() {
             format!("{sentence}\n✓ Service refreshed - 5 keys loaded\n")
         );
     }
-    assert_eq!(service.requests().len(), 4);
+    assert_eq!(service.refreshes().len(), 4);
 }
 
 #[test]

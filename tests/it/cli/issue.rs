@@ -363,7 +363,7 @@ fn a_rotation_tells_the_service_once_and_a_refusal_is_a_warning() {
         "{}",
         said.stdout
     );
-    assert_eq!(service.requests().len(), 1);
+    assert_eq!(service.refreshes().len(), 1);
     let refusing = Stub::answering("403 Forbidden", r#"{"error":"no"}"#);
     let said = run(
         &settings,
@@ -487,7 +487,7 @@ fn who_interrupts_the_refresh_has_seen_the_secret() {
             let url = service.url("/refresh");
             let more: &[&str] = if json { &["--json"] } else { &[] };
             let child = settings.spawn(&[arguments, &["--refresh-url", &url], more].concat());
-            eventually("the service is called", || service.requests().len() == 1);
+            eventually("the service is called", || service.refreshes().len() == 1);
             signals::send(name, child.id());
             let said = end(child);
             assert_eq!(said.code, Some(code), "{name}: {}", said.stderr);
@@ -512,7 +512,7 @@ fn a_secret_in_json_is_written_before_the_service_answers() {
     let service = Stub::silent();
     let url = service.url("/refresh");
     let mut child = settings.spawn(&["create", "--name", "a", "--json", "--refresh-url", &url]);
-    eventually("the service is called", || service.requests().len() == 1);
+    eventually("the service is called", || service.refreshes().len() == 1);
     // Nobody can put this off.
     signals::send("KILL", child.id());
     child.wait().expect("it ends");

@@ -61,7 +61,7 @@ fn create_tells_the_service_once() {
         "{}",
         said.stdout
     );
-    let requests = service.requests();
+    let requests = service.refreshes();
     assert_eq!(requests.len(), 1);
     assert!(requests[0].starts_with("POST /refresh HTTP/1.1\r\n"), "{}", requests[0]);
 }
@@ -291,7 +291,7 @@ fn delete_with_yes_asks_nothing() {
             ("✓ Deleted successfully.\n✓ Service refreshed - 5 keys loaded\n", "")
         );
     }
-    assert_eq!(service.requests().len(), 2);
+    assert_eq!(service.refreshes().len(), 2);
     let key = create(&settings, "reports");
     let deleted = run(&settings, &["delete", id_of(&key), "-y", "--no-refresh", "--json"])
         .done()
@@ -313,7 +313,7 @@ fn an_unknown_key_is_a_failure_and_no_call() {
     }
     run(&settings, &["show", "key_nowhere"]).failed(1, "Error: API key not found: key_nowhere");
     run(&settings, &["show", "something else"]).failed(1, "Error: API key not found");
-    assert!(service.requests().is_empty());
+    assert!(service.refreshes().is_empty());
 }
 
 #[test]
