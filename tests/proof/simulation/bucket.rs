@@ -20,7 +20,7 @@ use heare_auth::store::{
     s3::{S3Limits, S3Store},
 };
 use std::{
-    collections::VecDeque,
+    collections::{BTreeMap, VecDeque},
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
@@ -39,6 +39,8 @@ pub struct Weather {
     pub faults: u32,
     /// Whether readers may be given an older version of the object.
     pub stale: bool,
+    /// Whether nobody reaches the store.
+    pub cut_off: bool,
 }
 
 /// What a reader is given instead of the object for a while.
@@ -85,6 +87,8 @@ const FAULTS: [Fault; 12] = [
     Fault::Cut,
 ];
 
+const OUTAGES: [Fault; 3] = [Fault::Refused, Fault::Busy, Fault::Stuck];
+
 pub struct Bucket {
     began: Instant,
     state: Mutex<State>,
@@ -106,8 +110,17 @@ pub struct Way {
     name: String,
     reads_only: bool,
     chance: Arc<Mutex<Chance>>,
+    /// By generation; 0 is that nothing is stored.
+    confirmed: Arc<Mutex<BTreeMap<u64, Confirmed>>>,
     /// What becomes of the next writes, whatever the weather.
     script: Arc<Mutex<VecDeque<Fault>>>,
+}
+
+/// When a process asked, and when it was told that what is stored is of this generation.
+#[derive(Clone, Copy, Debug)]
+pub struct Confirmed {
+    pub asked: Instant,
+    pub told: Instant,
 }
 
 impl Bucket {
@@ -130,8 +143,14 @@ impl Bucket {
         state.weather = Weather {
             faults: 0,
             stale: false,
+            cut_off: false,
         };
         (state.ruin, state.lies) = (None, false);
+    }
+
+    pub fn cut_off(&self) {
+        self.state().weather.cut_off = true;
+        self.tell("nobody reaches the store");
     }
 
     pub fn ruin(&self, ruin: Option<Ruin>) {
@@ -173,8 +192,19 @@ impl Way {
             name,
             reads_only,
             chance: Arc::new(Mutex::new(chance)),
+            confirmed: Arc::default(),
             script: Arc::default(),
         }
+    }
+
+    /// Another process goes this way from now on, which has been told nothing.
+    pub fn begin_anew(&self) {
+        self.confirmed.lock().expect("no panic while it was held").clear();
+    }
+
+    pub fn confirmed(&self, generation: u64) -> Option<Confirmed> {
+        let confirmed = self.confirmed.lock().expect("no panic while it was held");
+        confirmed.get(&generation).copied()
     }
 
     pub fn next_writes(&self, faults: impl IntoIterator<Item = Fault>) {
@@ -224,6 +254,7 @@ impl Way {
     }
 
     async fn send(self, request: HttpRequest) -> Result<HttpResponse, ConnectorError> {
+        let asked = Instant::now();
         let request = Request::of(&request);
         let fault = self.fault(&request);
         self.travel(1, 120).await;
@@ -232,7 +263,16 @@ impl Way {
             None => Ok(self.serve(&request)),
         };
         self.travel(1, 120).await;
-        answer
+        if let Ok(Said {
+            generation: Some(generation),
+            ..
+        }) = answer
+        {
+            let told = Instant::now();
+            let mut confirmed = self.confirmed.lock().expect("no panic while it was held");
+            confirmed.insert(generation, Confirmed { asked, told });
+        }
+        answer.map(HttpResponse::from)
     }
 
     fn fault(&self, request: &Request) -> Option<Fault> {
@@ -242,25 +282,26 @@ impl Way {
             return Some(fault);
         }
         let weather = self.bucket.state().weather;
-        let goes_wrong = self.draw(100) < weather.faults;
-        let fault = self.chance.lock().expect("no panic while it was held").one_of(&FAULTS);
+        let goes_wrong = weather.cut_off || self.draw(100) < weather.faults;
+        let faults: &[Fault] = if weather.cut_off { &OUTAGES } else { &FAULTS };
+        let fault = self.chance.lock().expect("no panic while it was held").one_of(faults);
         goes_wrong.then_some(fault)
     }
 
-    async fn fail(&self, request: &Request, fault: Fault) -> Result<HttpResponse, ConnectorError> {
+    async fn fail(&self, request: &Request, fault: Fault) -> Result<Said, ConnectorError> {
         self.bucket.tell(format!("{} {}: {fault:?}", self.name, request.verb()));
         match fault {
             Fault::Refused => Err(ConnectorError::io("refused".into())),
-            Fault::Busy => Ok(answer(503, None, "<Error><Code>SlowDown</Code></Error>")),
-            Fault::Forbidden => Ok(answer(403, None, "<Error><Code>AccessDenied</Code></Error>")),
-            Fault::Page => Ok(answer(200, None, "<html>log in to this network</html>")),
+            Fault::Busy => Ok(Said::new(503, None, "<Error><Code>SlowDown</Code></Error>")),
+            Fault::Forbidden => Ok(Said::new(403, None, "<Error><Code>AccessDenied</Code></Error>")),
+            Fault::Page => Ok(Said::new(200, None, "<html>log in to this network</html>")),
             Fault::AnswerLost => {
                 let _ = self.serve(request);
                 Err(ConnectorError::io("reset".into()))
             }
             Fault::FailedAfterwards => {
                 let _ = self.serve(request);
-                Ok(answer(500, None, "<Error><Code>InternalError</Code></Error>"))
+                Ok(Said::new(500, None, "<Error><Code>InternalError</Code></Error>"))
             }
             Fault::Twice => {
                 let _ = self.serve(request);
@@ -277,8 +318,10 @@ impl Way {
             }
             Fault::Cut => {
                 let mut whole = self.serve(request);
-                let half = whole.body().bytes().map(|bytes| bytes[..bytes.len() / 2].to_vec());
-                *whole.body_mut() = SdkBody::from(half.unwrap_or_default());
+                if !whole.body.is_empty() {
+                    whole.body.truncate(whole.body.len() / 2);
+                    whole.generation = None;
+                }
                 Ok(whole)
             }
         }
@@ -293,7 +336,7 @@ impl Way {
         });
     }
 
-    fn serve(&self, request: &Request) -> HttpResponse {
+    fn serve(&self, request: &Request) -> Said {
         let mut state = self.bucket.state();
         let at = self.bucket.now_ms();
         match request {
@@ -304,12 +347,12 @@ impl Way {
                 let ruin = state.ruin.filter(|ruin| self.reads_only || *ruin != Ruin::First);
                 let (found, answer) = state.history.get(known.as_deref(), back, ruin);
                 state.history.told.push(format!("{at:>7} {} GET: {found}", self.name));
-                answer.into()
+                answer
             }
             Request::Put { expect, body } => {
                 let (found, answer) = state.history.put(&self.name, expect.as_deref(), body);
                 state.history.told.push(format!("{at:>7} {} PUT: {found}", self.name));
-                answer.into()
+                answer
             }
         }
     }
@@ -349,26 +392,44 @@ impl Request {
 
 /// What the bucket says to a request.
 pub struct Said {
-    pub status: u16,
-    pub etag: Option<String>,
-    pub body: Vec<u8>,
+    status: u16,
+    etag: Option<String>,
+    length: usize,
+    body: Vec<u8>,
+    /// Of what is said to be stored, when that is a whole document or nothing.
+    generation: Option<u64>,
+}
+
+impl Said {
+    pub fn new(status: u16, etag: Option<String>, body: impl Into<Vec<u8>>) -> Self {
+        let body = body.into();
+        Self {
+            status,
+            etag,
+            length: body.len(),
+            body,
+            generation: None,
+        }
+    }
+
+    pub fn of(self, generation: u64) -> Self {
+        Self {
+            generation: Some(generation),
+            ..self
+        }
+    }
 }
 
 impl From<Said> for HttpResponse {
     fn from(said: Said) -> Self {
-        answer(said.status, said.etag, said.body)
+        let status = StatusCode::try_from(said.status).expect("a status");
+        let mut response = Self::new(status, SdkBody::from(said.body));
+        response.headers_mut().insert("content-length", said.length.to_string());
+        if let Some(etag) = said.etag {
+            response.headers_mut().insert("etag", etag);
+        }
+        response
     }
-}
-
-fn answer(status: u16, etag: Option<String>, body: impl Into<Vec<u8>>) -> HttpResponse {
-    let body = body.into();
-    let length = body.len();
-    let mut response = HttpResponse::new(StatusCode::try_from(status).expect("a status"), SdkBody::from(body));
-    response.headers_mut().insert("content-length", length.to_string());
-    if let Some(etag) = etag {
-        response.headers_mut().insert("etag", etag);
-    }
-    response
 }
 
 impl HttpClient for Way {

@@ -41,6 +41,7 @@ impl Scene {
         let calm = Weather {
             faults: 0,
             stale: false,
+            cut_off: false,
         };
         let bucket = Bucket::new(calm, History::new(envelope));
         let way = Way::new(&bucket, 8, "w".to_owned(), false, Chance::new(1, 1));

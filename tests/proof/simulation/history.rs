@@ -40,7 +40,11 @@ pub struct History {
     /// Everything that happened, in order; the same for the same seed.
     pub told: Vec<String>,
     pub broken: Vec<String>,
+    pub seen: Seen,
 }
+
+/// How often something was seen, by what it is.
+pub type Seen = BTreeMap<&'static str, u64>;
 
 impl History {
     pub fn new(envelope: Envelope) -> Self {
@@ -51,6 +55,7 @@ impl History {
             secrets: HashSet::new(),
             told: Vec::new(),
             broken: Vec::new(),
+            seen: Seen::new(),
         }
     }
 
@@ -87,15 +92,23 @@ impl History {
         }
     }
 
+    pub fn see(&mut self, what: &'static str, times: usize) {
+        *self.seen.entry(what).or_default() += times as u64;
+    }
+
     /// What a reader sees that is given a version so far back, or a ruin instead of it.
-    pub fn get(&self, known: Option<&str>, back: usize, ruin: Option<Ruin>) -> (String, Said) {
+    pub fn get(&mut self, known: Option<&str>, back: usize, ruin: Option<Ruin>) -> (String, Said) {
         let newest = self.versions.len().checked_sub(1);
         let Some(stored) = newest.map(|newest| &self.versions[newest.saturating_sub(back)]) else {
             return ("nothing".to_owned(), nothing());
         };
         match ruin {
-            Some(ruin) => self.ruined(stored, ruin, known),
-            None => given(&stored.etag, &stored.bytes, known, format!("{}", stored.generation)),
+            Some(ruin) => {
+                let ruined = self.ruined(stored, ruin, known);
+                self.see("reads of a ruin", 1);
+                ruined
+            }
+            None => given(stored, known, stored.generation.to_string()),
         }
     }
 
@@ -106,9 +119,9 @@ impl History {
             Ruin::Page => b"<html><title>It works!</title></html>",
             Ruin::Truncated => &stored.bytes[..stored.bytes.len() * 2 / 3],
             Ruin::NoKeys => b"{\"error\":\"out of order\"}",
-            Ruin::First => &self.versions[0].bytes,
+            Ruin::First => return given(&self.versions[0], known, format!("{ruin:?}")),
         };
-        given(&etag(bytes), bytes, known, format!("{ruin:?}"))
+        sent(&etag(bytes), bytes, known, format!("{ruin:?}"))
     }
 
     pub fn put(&mut self, writer: &str, expect: Option<&str>, bytes: &[u8]) -> (String, Said) {
@@ -120,11 +133,11 @@ impl History {
         if !holds {
             return (
                 "412".to_owned(),
-                said(412, None, "<Error><Code>PreconditionFailed</Code></Error>"),
+                Said::new(412, None, "<Error><Code>PreconditionFailed</Code></Error>"),
             );
         }
         let generation = self.land(writer, bytes);
-        (format!("{generation} landed"), said(200, Some(etag(bytes)), ""))
+        (format!("{generation} landed"), Said::new(200, Some(etag(bytes)), ""))
     }
 
     fn land(&mut self, writer: &str, bytes: &[u8]) -> u64 {
@@ -162,6 +175,7 @@ impl History {
             keys,
             written,
         });
+        self.see("writes that landed", 1);
         generation
     }
 }
@@ -186,23 +200,20 @@ fn keys(document: &Value) -> Keys {
         .collect()
 }
 
-fn given(etag: &str, bytes: &[u8], known: Option<&str>, what: String) -> (String, Said) {
+fn given(stored: &Stored, known: Option<&str>, what: String) -> (String, Said) {
+    let (what, said) = sent(&stored.etag, &stored.bytes, known, what);
+    (what, said.of(stored.generation))
+}
+
+fn sent(etag: &str, bytes: &[u8], known: Option<&str>, what: String) -> (String, Said) {
     if known == Some(etag) {
-        return (format!("still {what}"), said(304, None, ""));
+        return (format!("still {what}"), Said::new(304, None, ""));
     }
-    (what, said(200, Some(etag.to_owned()), bytes))
+    (what, Said::new(200, Some(etag.to_owned()), bytes))
 }
 
 fn nothing() -> Said {
-    said(404, None, "<Error><Code>NoSuchKey</Code></Error>")
-}
-
-fn said(status: u16, etag: Option<String>, body: impl AsRef<[u8]>) -> Said {
-    Said {
-        status,
-        etag,
-        body: body.as_ref().to_owned(),
-    }
+    Said::new(404, None, "<Error><Code>NoSuchKey</Code></Error>").of(0)
 }
 
 fn etag(bytes: &[u8]) -> String {

@@ -9,7 +9,7 @@ use super::{
 use heare_auth::{
     core::index::Index,
     envelope::Envelope,
-    loader::{LoaderOptions, Reader, Refresher, loader},
+    loader::{LoadError, LoaderOptions, Reader, Refresher, loader},
     snapshot::SnapshotFile,
     telemetry::{Telemetry, log::LogQueue},
 };
@@ -27,6 +27,9 @@ use tokio::{
 
 /// A refresh is answered within its own bound.
 const REFRESH_WAIT: Duration = Duration::from_secs(36);
+
+/// How long a question that gets no answer may last before the same load asks once more.
+const ASKED_AGAIN: Duration = Duration::from_millis(300);
 
 /// So late that all are up again when it calms.
 const LAST_KILL: u64 = 38_000;
@@ -130,6 +133,7 @@ impl Instance {
     fn be_killed(&self, chance: Chance, number: u64, saved_too_late: bool) -> Option<u64> {
         let shared = &self.0;
         self.look();
+        self.has_not_ended();
         let mut life = shared.life.lock().expect("no panic while it was held");
         life.task.abort();
         let mut left = Snapshot::default();
@@ -145,6 +149,7 @@ impl Instance {
         }
         let generation = left.file.is_some().then_some(left.generation);
         let name = shared.way.name();
+        shared.bucket.look(|history| history.see("kills", 1));
         shared
             .bucket
             .tell(format!("{name} is killed and leaves {generation:?} of {}", life.seen));
@@ -182,6 +187,7 @@ impl Instance {
     /// What is in force is one document that has been, whole, and none older than what was in force.
     fn look(&self) -> u64 {
         let mut life = self.0.life.lock().expect("no panic while it was held");
+        self.look_at_freshness(&life.reader);
         let Some(loaded) = life.reader.current() else {
             return 0;
         };
@@ -217,6 +223,32 @@ impl Instance {
         generation
     }
 
+    /// What is in force is as old as the question to which the store last said that it is what is stored.
+    fn look_at_freshness(&self, reader: &Reader) {
+        let (shared, freshness) = (&self.0, reader.freshness());
+        let name = shared.way.name();
+        let in_force = reader
+            .current()
+            .map(|loaded| loaded.index.generation().unwrap_or_default());
+        let confirmed = in_force.and_then(|generation| shared.way.confirmed(generation));
+        if confirmed.is_some_and(|confirmed| confirmed.told.elapsed().is_zero()) {
+            // It may not have been taken yet.
+            return;
+        }
+        let least = confirmed.map(|confirmed| confirmed.asked.elapsed());
+        let most = least.map(|least| least + ASKED_AGAIN);
+        shared.bucket.look(|history| {
+            let true_age = least <= freshness.age && freshness.age <= most;
+            history.hold("P5 the age can be seen", true_age, || {
+                format!("{name} says {freshness:?} of {in_force:?}, which was confirmed {least:?} ago")
+            });
+            let no_defect = freshness.last_error != Some(LoadError::Internal);
+            history.hold("nobody panics", no_defect, || format!("a load of {name} did"));
+            let is_outdated = freshness.age.is_some() && freshness.last_error.is_some();
+            history.see("looks at an age while loads failed", is_outdated.into());
+        });
+    }
+
     pub async fn be_refreshed(self, mut chance: Chance) {
         loop {
             sleep(Duration::from_millis((1 + chance.below(15_000)).into())).await;
@@ -245,8 +277,9 @@ impl Instance {
             history.hold("P17 answered in time", asked.elapsed() <= REFRESH_WAIT, || {
                 format!("{name} answered {answer:?} after {:?}", asked.elapsed())
             });
-            let in_force = answer.is_err() || !honest || !same_life || now >= generation;
-            history.hold("P5 in force when refreshed", in_force, || {
+            let is_success = answer.is_ok() && honest && same_life;
+            history.see("refreshes that succeeded", is_success.into());
+            history.hold("P5 in force when refreshed", !is_success || now >= generation, || {
                 format!("{name} has {now} in force and was refreshed for {generation}")
             });
         });
@@ -260,6 +293,15 @@ impl Instance {
             history.hold("P5 propagation", now == stored, || {
                 format!("{name} still has {now} in force and not {stored}")
             });
+        });
+    }
+
+    /// A loader is killed or goes on.
+    pub fn has_not_ended(&self) {
+        let life = self.0.life.lock().expect("no panic while it was held");
+        let (ended, name) = (life.task.is_finished(), self.0.way.name());
+        self.0.bucket.look(|history| {
+            history.hold("nobody panics", !ended, || format!("the loader of {name} has ended"));
         });
     }
 
@@ -321,6 +363,7 @@ fn begin(
         envelope: envelope.clone(),
         max_document_bytes: 1 << 20,
     });
+    way.begin_anew();
     let options = LoaderOptions {
         poll_interval,
         strict_generation: true,

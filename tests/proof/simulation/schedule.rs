@@ -3,8 +3,8 @@
 
 use super::{
     actor::{Chance, acting, fraction},
-    bucket::{Bucket, Ruin, Way, Weather},
-    history::History,
+    bucket::{Bucket, LANES, Ruin, Way, Weather},
+    history::{History, Seen},
     instance::Instance,
     writer::Writer,
 };
@@ -30,7 +30,7 @@ const LOAD: Duration = Duration::from_secs(1);
 pub struct Outcome {
     pub broken: Vec<String>,
     pub told: Vec<String>,
-    pub generation: u64,
+    pub seen: Seen,
 }
 
 /// Runs a schedule to its end.
@@ -63,6 +63,7 @@ impl Schedule {
         let weather = Weather {
             faults: chance.one_of(&[0, 10, 30, 60]),
             stale: chance.below(4) == 0,
+            cut_off: Chance::new(seed, 1000).below(6) == 0,
         };
         Self {
             seed,
@@ -110,10 +111,14 @@ impl Schedule {
             askers.spawn(instance.clone().be_refreshed(self.chance(600 + number)));
         }
         actors.spawn(ruin(Arc::clone(&self.bucket), self.chance(700)));
+        actors.spawn(cut_off(Arc::clone(&self.bucket), self.chance(1100)));
         sleep(TROUBLE).await;
-        askers.shutdown().await;
+        self.end(askers).await;
         self.bucket.calm();
         self.bucket.tell("calm");
+        let unloaded = instances.iter().filter(|instance| !instance.is_loaded()).count();
+        self.bucket
+            .look(|history| history.see("instances with nothing in force when it calmed", unloaded));
         sleep(BOOT).await;
         for instance in &instances {
             let ready = instance.is_loaded();
@@ -121,15 +126,20 @@ impl Schedule {
                 .look(|history| history.hold("P2 boot", ready, || format!("{} has nothing in force", instance.name())));
         }
         self.settle(instances, writers).await;
-        actors.abort_all();
-        while let Some(ended) = actors.join_next().await {
-            assert!(!ended.is_err_and(|error| error.is_panic()), "nobody panics");
-        }
+        self.end(actors).await;
         self.bucket.look(|history| Outcome {
             broken: std::mem::take(&mut history.broken),
             told: std::mem::take(&mut history.told),
-            generation: history.generation(),
+            seen: std::mem::take(&mut history.seen),
         })
+    }
+
+    async fn end(&self, mut actors: JoinSet<()>) {
+        actors.abort_all();
+        while let Some(ended) = actors.join_next().await {
+            let panicked = ended.is_err_and(|error| error.is_panic());
+            assert!(!panicked, "SIMULATE={}: nobody panics", self.seed);
+        }
     }
 
     fn instance(&self, number: u64, directory: &std::path::Path) -> Instance {
@@ -168,6 +178,7 @@ impl Schedule {
         sleep(self.poll_interval.mul_f64(1.1).max(LONGEST_PAUSE) + LOAD).await;
         for instance in instances {
             instance.has_come_to_what_is_stored();
+            instance.has_not_ended();
         }
     }
 }
@@ -190,6 +201,15 @@ async fn ruin(bucket: Arc<Bucket>, mut chance: Chance) {
         bucket.ruin(Some(chance.one_of(&RUINS)));
         sleep(Duration::from_millis(chance.below(10_000).into())).await;
         bucket.ruin(None);
+    }
+}
+
+/// In some schedules nobody reaches the store any more until it calms, from a millisecond on in which nothing arrives.
+async fn cut_off(bucket: Arc<Bucket>, mut chance: Chance) {
+    if chance.below(6) == 0 {
+        let at = LANES * u64::from(1 + chance.below(2_000)) - 1;
+        sleep(Duration::from_millis(at)).await;
+        bucket.cut_off();
     }
 }
 

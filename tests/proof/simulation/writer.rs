@@ -85,6 +85,7 @@ impl Writer {
         });
         match outcome {
             Ok(committed) => {
+                self.bucket.look(|history| history.see("changes told as made", 1));
                 self.certain.insert(id.clone(), after);
                 self.is_as_known(&id, "when it was told that its change is made");
                 self.refresh(&committed).await;
