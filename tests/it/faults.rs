@@ -9,9 +9,16 @@ use crate::support::{
     service::{Service, Settings, eventually},
     stored_object::StoredObject,
 };
-use heare_auth::{core::secret::Secret, envelope::Envelope};
+use heare_auth::{
+    core::{
+        key::Defect,
+        secret::{Digest, Secret},
+    },
+    envelope::Envelope,
+};
 use serde_json::{Value, json};
 use std::{
+    collections::HashSet,
     fs,
     net::SocketAddr,
     sync::{
@@ -319,23 +326,70 @@ fn a_damaged_file_changes_nothing_either() {
 #[test]
 fn a_bad_record_is_denied_and_named_and_the_others_work() {
     let twin = |id: &str, of: &str| record_with(id, "secret", secret_of(of));
-    let records = json!([
-        record("key_good_first"),
-        record_with("key_date", "expires_at", "the day after tomorrow"),
-        record_with("key_empty_date", "expires_at", ""),
-        record_with("key_number_date", "expires_at", 2_000_000_000),
-        record_with("key_type", "secret_type", "rsa"),
-        record_with("key_metadata", "metadata", "none"),
-        record_with("key_no_secret", "secret", Value::Null),
-        record_with("key_digest", "secret_hash", "sha256:short"),
-        record("key_twice"),
-        twin("key_twice", "key_twice_other_secret"),
-        record("key_secret_a"),
-        twin("key_secret_b", "key_secret_a"),
-        "not a record",
-        null,
-        record("key_good_last"),
-    ]);
+    let imported = |id: &str| {
+        let mut record = record_with(id, "secret", Value::Null);
+        record["secret_hash"] = bcrypt::hash(secret_of(id), 4).expect("the cost is allowed").into();
+        record
+    };
+    let one_of_a_crowd = |number: u32| {
+        let mut record = imported(&format!("key_crowd_{number}"));
+        record["key_prefix"] = "sec_of_key_crowd".into();
+        (record, Defect::SharedPrefix)
+    };
+    let other_digest = Digest::of("another secret").to_string();
+    let mut bad = vec![
+        (
+            record_with("key_date", "expires_at", "the day after tomorrow"),
+            Defect::BadExpiry,
+        ),
+        (record_with("key_empty_date", "expires_at", ""), Defect::BadExpiry),
+        (
+            record_with("key_number_date", "expires_at", 2_000_000_000),
+            Defect::BadExpiry,
+        ),
+        (record_with("key_type", "secret_type", "rsa"), Defect::UnknownSecretType),
+        (record_with("key_metadata", "metadata", "none"), Defect::BadMetadata),
+        (record_with("key_no_secret", "secret", Value::Null), Defect::NoSecret),
+        (record_with("key_empty_secret", "secret", ""), Defect::BadSecret),
+        (
+            record_with("key_digest", "secret_hash", "sha256:short"),
+            Defect::BadDigest,
+        ),
+        (
+            record_with("key_differs", "secret_hash", other_digest),
+            Defect::SecretAndDigestDiffer,
+        ),
+        (imported("key_no_prefix"), Defect::NoKeyPrefix),
+        (record("key_twice"), Defect::DuplicateId),
+        (twin("key_twice", "key_twice_other_secret"), Defect::DuplicateId),
+        (record("key_secret_a"), Defect::DuplicateSecret),
+        (twin("key_secret_b", "key_secret_a"), Defect::DuplicateSecret),
+        (json!("not a record"), Defect::NotAnObject),
+        (Value::Null, Defect::NotAnObject),
+        (record_with("key_number_id", "id", 7), Defect::BadId),
+        (record_with("key_name", "name", Value::Null), Defect::BadName),
+        (record_with("key_active", "is_active", "no"), Defect::BadRevocation),
+        (record_with("key_owner", "user_id", 42), Defect::BadUserId),
+        (
+            record_with("key_environment", "environment", "staging"),
+            Defect::BadEnvironment,
+        ),
+        (record_with("key_prefix", "key_prefix", 7), Defect::BadKeyPrefix),
+        (record_with("key_limits", "limits", json!({})), Defect::BadLimits),
+        (
+            record_with("key_networks", "allowed_ips", "10.0.0.0/8"),
+            Defect::BadAllowedIps,
+        ),
+        (record_with("key_scopes", "scopes", "a"), Defect::BadScopes),
+        (record_with("key_previous", "previous", json!({})), Defect::BadPrevious),
+    ];
+    bad.extend((0..9).map(one_of_a_crowd));
+    let shown: HashSet<Defect> = bad.iter().map(|(_, defect)| *defect).collect();
+    assert_eq!(shown, HashSet::from(Defect::ALL), "each defect has a record");
+
+    let mut records = vec![record("key_good_first")];
+    records.extend(bad.iter().map(|(record, _)| record.clone()));
+    records.push(record("key_good_last"));
     let object = StoredObject::new();
     object.put(json!({ "keys": records }).to_string());
     let service = object.settings().start_ready();
@@ -344,34 +398,23 @@ fn a_bad_record_is_denied_and_named_and_the_others_work() {
     for id in ["key_good_first", "key_good_last"] {
         assert_eq!(service.verify(&secret_of(id)), good_answer(id));
     }
-    let named = [
-        (Some("key_date"), "bad_expiry", 1),
-        (Some("key_empty_date"), "bad_expiry", 2),
-        (Some("key_number_date"), "bad_expiry", 3),
-        (Some("key_type"), "unknown_secret_type", 4),
-        (Some("key_metadata"), "bad_metadata", 5),
-        (Some("key_no_secret"), "no_secret", 6),
-        (Some("key_digest"), "bad_digest", 7),
-        (Some("key_twice"), "duplicate_id", 8),
-        (Some("key_twice"), "duplicate_id", 9),
-        (Some("key_secret_a"), "duplicate_secret", 10),
-        (Some("key_secret_b"), "duplicate_secret", 11),
-        (None, "not_an_object", 12),
-        (None, "not_an_object", 13),
-    ];
-    for (id, defect, position) in named {
+    for (position, (record, defect)) in (1..).zip(&bad) {
         let line = service.wait_for_event("bad_record", |line| line["position"] == position);
-        assert_eq!((line["key_id"].as_str(), line["defect"].as_str()), (id, Some(defect)));
-        if let Some(id) = id {
-            assert_eq!(service.verify(&secret_of(id)), refusal("invalid"), "{id}");
+        let id = record["id"].as_str();
+        assert_eq!(
+            (line["key_id"].as_str(), line["defect"].as_str()),
+            (id, Some(defect.word()))
+        );
+        let secrets = [record["secret"].as_str().map(str::to_owned), id.map(secret_of)];
+        for secret in secrets.into_iter().flatten().filter(|secret| !secret.is_empty()) {
+            assert_eq!(service.verify(&secret), refusal("invalid"), "{record}");
         }
     }
-    assert_eq!(service.verify(&secret_of("key_twice_other_secret")), refusal("invalid"));
-    assert_eq!(service.events("bad_record").len(), named.len());
+    assert_eq!(service.events("bad_record").len(), bad.len());
     let loaded = service.wait_for_event("keys_loaded", |_| true);
     assert_eq!(
         (&loaded["keys_loaded"], &loaded["bad_records"]),
-        (&json!(2), &json!(13))
+        (&json!(2), &json!(bad.len()))
     );
 }
 

@@ -252,6 +252,8 @@ fn members_unknown_to_this_version_spoil_nothing() {
 fn every_defect_has_a_word_of_its_own() {
     let words: std::collections::HashSet<_> = Defect::ALL.map(Defect::word).into();
     assert_eq!(words.len(), Defect::ALL.len());
+    let worded = include_str!("defect.rs").matches(" => \"").count();
+    assert_eq!(worded, Defect::ALL.len(), "none is left out");
     assert!(
         words
             .iter()
