@@ -4,14 +4,20 @@
 use std::time::{Duration, Instant};
 
 use super::{Client, PASSWORD, Site, Tokens, credentials, unavailable};
+use serde_json::json;
+
 use crate::support::{
+    http_client::Response,
     postgres::Database,
     service::{Service, eventually},
     sqlite,
 };
 
-/// Two seconds is the promise; the machine may be busy.
-const AT_ONCE: Duration = Duration::from_millis(2500);
+/// Two seconds is the promise; whoever waits for what hangs takes the time that the network gives it.
+const AT_ONCE: Duration = Duration::from_secs(5);
+
+/// A verify that waited for a store would take that one's budget, which is a second and a half.
+const UNDISTURBED: Duration = Duration::from_secs(1);
 
 struct Running {
     service: Service,
@@ -44,12 +50,18 @@ impl Running {
             secret,
         } = self;
         let login = credentials("user", PASSWORD);
-        let calls: [(&str, &str, Option<&serde_json::Value>); 5] = [
+        let change = json!({ "password": PASSWORD, "new_password": "another-good-one-7" });
+        let ask = json!({ "token": tokens.access });
+        let session = format!("/api/sessions/ses_{:032x}", 1);
+        let calls: [(&str, &str, Option<&serde_json::Value>); 8] = [
             ("POST", "/api/login", Some(&login)),
             ("GET", "/api/profile", None),
             ("POST", "/api/logout", None),
+            ("POST", "/api/password", Some(&change)),
             ("GET", "/api/sessions", None),
+            ("DELETE", &session, None),
             ("POST", "/api/delete", Some(&login)),
+            ("POST", "/oauth/introspect", Some(&ask)),
         ];
         for (method, path, body) in calls {
             let began = Instant::now();
@@ -58,13 +70,19 @@ impl Running {
             assert!(began.elapsed() < AT_ONCE, "{path}: {:?}", began.elapsed());
             let began = Instant::now();
             assert_eq!(service.verify(secret).0, 200);
-            assert!(began.elapsed() < Duration::from_millis(500), "{:?}", began.elapsed());
+            assert!(began.elapsed() < UNDISTURBED, "{:?}", began.elapsed());
         }
         let keys = client.with(&tokens.access, service, "GET", "/api/v1/auth/keys", None);
         assert_eq!((keys.status, keys.header("retry-after")), (503, Some("1")));
         unavailable(&client.refresh(service, &tokens.refresh));
         assert_eq!(service.ready().0, 200);
         service.wait_for_event("account_call_failed", |line| line["level"] == 50);
+    }
+
+    /// A call that needs the database and not Redis.
+    fn register(&self, login: &str) -> Response {
+        self.client
+            .post(&self.service, "/api/register", &credentials(login, PASSWORD))
     }
 
     /// What was known before is known again.
@@ -85,12 +103,19 @@ fn postgres_paused_stopped_and_started_again() {
     let running = Running::on(&site);
     server.pause();
     running.is_out();
+    unavailable(&running.register("another"));
     server.resume();
     running.is_back();
     server.stop();
     running.is_out();
+    unavailable(&running.register("another"));
     server.start_again();
     running.is_back();
+    assert_eq!(
+        running.register("another").status,
+        201,
+        "nobody was registered meanwhile"
+    );
 }
 
 #[test]
@@ -100,10 +125,12 @@ fn redis_paused_stopped_and_started_again() {
     let redis = site.redis.as_mut().expect("Redis");
     redis.pause();
     running.is_out();
+    assert_eq!(running.register("another").status, 201);
     redis.resume();
     running.is_back();
     redis.kill();
     running.is_out();
+    assert_eq!(running.register("somebody else").status, 201);
     redis.start_again();
     // It has forgotten everybody; who logs in again is known again.
     eventually("somebody can log in", || {
