@@ -38,6 +38,14 @@ fn an_empty_text_is_as_good_as_none() {
 }
 
 #[test]
+fn a_bucket_of_blanks_is_as_good_as_none() {
+    for bucket in [" ", "\t \n"] {
+        let config = config(&[("S3_BUCKET", bucket), ("S3_REGION", " ")]).unwrap();
+        assert!(matches!(config.store.location, Location::File { .. }), "{bucket:?}");
+    }
+}
+
+#[test]
 fn every_default_in_the_table_is_the_default_in_the_code() {
     let table: Vec<_> = SETTINGS
         .iter()

@@ -142,6 +142,11 @@ impl BehindProxy {
     fn database(&self) -> PathBuf {
         database_in(self.settings())
     }
+
+    fn disable(&self) {
+        let output = self.settings().run(&["users", "disable", "user"]);
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    }
 }
 
 fn database_in(settings: &Settings) -> PathBuf {
@@ -258,22 +263,52 @@ fn while_the_document_is_gone_an_account_is_not_deleted_without_its_keys() {
     assert_eq!(service.verify(&secret).1["code"], "revoked");
 }
 
-/// Somebody with a key, and the answer to the call that made another one while something happened to the account.
+/// The keys stay as they are, and what is written onto this would never come into force.
+#[test]
+fn onto_a_document_that_is_refused_no_deletion_is_written() {
+    let site = Site::local();
+    let (service, client) = (site.start(), Client::new());
+    client.register(&service, "user");
+    let token = client.login(&service, "user").access;
+    let stored = || std::fs::read_to_string(site.settings.document()).expect("a document");
+    make_key(&service, &client, &token);
+    let older = stored();
+    let (_, secret) = make_key(&service, &client, &token);
+
+    let in_force = stored();
+    site.settings.write_document(&older);
+    let body = credentials("user", PASSWORD);
+    super::unavailable(&client.post(&service, "/api/delete", &body));
+    assert_eq!((stored(), service.verify(&secret).0), (older, 200));
+
+    site.settings.write_document(&in_force);
+    said(
+        &client.post(&service, "/api/delete", &body),
+        200,
+        r#"{"message":"User deleted successfully"}"#,
+    );
+    assert_eq!(service.verify(&secret).1["code"], "revoked");
+}
+
+/// Somebody with a key, and the answer to the call that brings up one while something happened to the account.
 struct Overtaken {
     somebody: BehindProxy,
     answer: Response,
 }
 
 impl Overtaken {
-    /// The call has been let in, and its write is held up before the store until this has happened.
     fn by(happens: impl FnOnce(&BehindProxy)) -> Self {
-        let somebody = BehindProxy::start();
-        let BehindProxy { proxy, service, .. } = &somebody;
         let body = json!({ "name": "another" });
+        Self::on_the_way(BehindProxy::start(), KEYS, Some(&body), happens)
+    }
+
+    /// The call has been let in, and its write is held up before the store until this has happened.
+    fn on_the_way(somebody: BehindProxy, path: &str, body: Option<&Value>, happens: impl FnOnce(&BehindProxy)) -> Self {
+        let BehindProxy { proxy, service, .. } = &somebody;
         let puts = proxy.count("PUT");
         proxy.fail("PUT", 1, Fault::Hold);
         let answer = thread::scope(|scope| {
-            let call = || (somebody.client).with(&somebody.token, service, "POST", KEYS, Some(&body));
+            let call = || (somebody.client).with(&somebody.token, service, "POST", path, body);
             let calling = scope.spawn(call);
             eventually("the key is on its way to the store", || proxy.count("PUT") > puts);
             happens(&somebody);
@@ -319,10 +354,7 @@ impl Overtaken {
 
 #[test]
 fn a_key_that_is_made_while_its_maker_is_disabled_stays_and_so_do_the_others() {
-    let overtaken = Overtaken::by(|somebody| {
-        let output = somebody.settings().run(&["users", "disable", "user"]);
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    });
+    let overtaken = Overtaken::by(BehindProxy::disable);
     assert_eq!(overtaken.answer.status, 201, "{}", overtaken.answer.text());
     let made = overtaken.answer.json();
     assert_eq!(
@@ -335,6 +367,34 @@ fn a_key_that_is_made_while_its_maker_is_disabled_stays_and_so_do_the_others() {
     );
     assert_eq!(overtaken.somebody.service.verify(&overtaken.somebody.secret).0, 200);
     assert!(overtaken.put_down_as_revoked().is_empty());
+}
+
+#[test]
+fn a_key_that_is_rotated_or_reactivated_while_its_owner_is_disabled_stays_and_so_do_the_others() {
+    for change in ["rotate", "reactivate"] {
+        let somebody = BehindProxy::start();
+        make_key(&somebody.service, &somebody.client, &somebody.token);
+        if change == "reactivate" {
+            let output = somebody.service.cli(&["revoke", &somebody.key_id]);
+            assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        }
+        let path = format!("{KEYS}/{}/{change}", somebody.key_id);
+        let overtaken = Overtaken::on_the_way(somebody, &path, None, BehindProxy::disable);
+        let BehindProxy { service, secret, .. } = &overtaken.somebody;
+        assert_eq!(overtaken.answer.status, 200, "{}", overtaken.answer.text());
+        let answer = overtaken.answer.json();
+        assert_eq!(
+            service.verify(answer["key"].as_str().unwrap_or(secret)).0,
+            200,
+            "{change}"
+        );
+        let keys = overtaken.keys();
+        assert!(
+            keys.len() == 2 && keys.iter().all(|(_, revoked)| !revoked),
+            "{change}: {keys:?}"
+        );
+        assert!(overtaken.put_down_as_revoked().is_empty(), "{change}");
+    }
 }
 
 #[test]
