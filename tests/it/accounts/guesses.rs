@@ -255,7 +255,7 @@ fn a_flood_of_logins_leaves_verifies_alone_and_takes_no_memory() {
     client.register(&service, "user");
     client.login(&service, "user");
     let before = service.resident_kib();
-    let (statuses, slowest) = thread::scope(|scope| {
+    let (statuses, answered) = thread::scope(|scope| {
         let login = |number: usize| {
             let service = &service;
             scope.spawn(move || {
@@ -267,25 +267,25 @@ fn a_flood_of_logins_leaves_verifies_alone_and_takes_no_memory() {
         let running: Vec<_> = (0..LOGINS).map(login).collect();
         let mut verifies = service.connect();
         let body = json!({ "api_key": secret }).to_string();
-        let mut slowest = Duration::ZERO;
+        let mut answered = 0;
         while !running.iter().all(thread::ScopedJoinHandle::is_finished) {
-            let began = Instant::now();
             assert_eq!(
                 verifies.post("/verify", body.as_bytes()).expect("an answer").status,
                 200
             );
-            slowest = slowest.max(began.elapsed());
+            answered += 1;
             // Hashing gives way to verifies: at full speed they would leave it nothing.
             thread::sleep(Duration::from_millis(2));
         }
         let statuses: Vec<u16> = running.into_iter().map(|one| one.join().expect("an answer")).collect();
-        (statuses, slowest)
+        (statuses, answered)
     });
     assert!(
         statuses.iter().all(|status| [401, 503].contains(status)),
         "{statuses:?}"
     );
-    assert!(slowest < Duration::from_millis(500), "a verify took {slowest:?}");
+    // One that waited for the hashes before it would be answered after all of them, and one that took turns with them as often.
+    assert!(answered > 2 * LOGINS, "{answered} verifies meanwhile");
     let cores = thread::available_parallelism().map_or(2, std::num::NonZero::get) as u64;
     let grown = service.peak_resident_kib().saturating_sub(before);
     let pool = cores * (19 << 10);
