@@ -16,6 +16,39 @@ use std::{net::Ipv4Addr, path::Path};
 /// No proxy has this address, so what it claims must count for nothing.
 const CLIENT: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
 
+/// Ways to spell `/orders/1`, or a way out of `/public/`, as one backend or another reads them.
+const SPELLINGS: [&str; 29] = [
+    "/public/../orders/1",
+    "/public/%2e%2e/orders/1",
+    "/public/.%2E/orders/1",
+    "/public/..%2forders/1",
+    "/public/..%2Forders/1",
+    "/public%2f..%2forders/1",
+    "/public/./../orders/1",
+    "/public/x/../../orders/1",
+    "/public/../orders/1?page=2",
+    r"/public/..\orders/1",
+    "/public/..%5corders/1",
+    r"/public\..\orders/1",
+    "/public/#/../../orders/1",
+    "//orders/1",
+    "///orders/1",
+    "/orders//1",
+    "/%6frders/1",
+    "/%6Frders/1",
+    "/orders%2f1",
+    "/orders%2F1",
+    "/%2forders/1",
+    "/./orders/1",
+    "/%2e/orders/1",
+    "/x/../orders/1",
+    "/x/..//orders/1",
+    "/x%00/../orders/1",
+    r"/\orders/1",
+    "/orders/1%zz",
+    "/orders/1%",
+];
+
 /// A service, a backend, and a proxy between the client and both.
 struct Site {
     proxy: Proxy,
@@ -249,6 +282,65 @@ fn a_key_needs_the_scope_that_the_configuration_asks_for() {
         // The client's own query asks for nothing.
         assert_eq!(site.ask_well("/?require=a&cost=x", &[]).status, 200, "{example:?}");
         assert_eq!(site.backend.requests().len(), 1, "{example:?}");
+    }
+}
+
+#[test]
+fn another_spelling_of_a_path_needs_the_same_key_and_the_same_scope() {
+    for example in Example::ALL {
+        let site = Site::start(example);
+        let open = site.ask("GET", "/public/1", &[], b"");
+        assert_eq!(open.status, 200, "{example:?}");
+        let expected = site.backend.requests().len();
+        for path in SPELLINGS {
+            for (whose, answer) in [
+                ("nobody's", site.ask("GET", path, &[], b"")),
+                ("without the scope", site.ask_well(path, &[])),
+            ] {
+                let reached = site.backend.requests().split_off(expected);
+                assert!(
+                    (400..500).contains(&answer.status) && reached.is_empty(),
+                    "{example:?} {path} {whose}: {} {reached:?}",
+                    answer.status
+                );
+            }
+        }
+        // What is above the open part is not open.
+        for path in [
+            "/public/..",
+            "/public/%2e%2e",
+            "/public/../",
+            "/public/x/../..",
+            "/public/..?x",
+        ] {
+            let status = site.ask("GET", path, &[], b"").status;
+            assert!((400..500).contains(&status), "{example:?} {path}: {status}");
+        }
+        assert_eq!(site.backend.requests().len(), expected, "{example:?}");
+        // Whoever counts the empty segment is still below the open part here, and has to tell the backend so.
+        let answer = site.ask("GET", "/public//../orders/1", &[], b"");
+        let stayed = answer.status == 200 && answer.json()["target"] == "/public/orders/1";
+        assert!(
+            stayed || (400..500).contains(&answer.status),
+            "{example:?}: {}",
+            answer.text()
+        );
+        // Dots, escapes and slashes that lead nowhere else are no reason to refuse.
+        for path in [
+            "a..b",
+            "...",
+            ".well-known/x",
+            "a%20b",
+            "100%25",
+            "caf%C3%A9",
+            "?x=/../y%2Fz",
+        ] {
+            let path = format!("/public/{path}");
+            assert_eq!(site.ask("GET", &path, &[], b"").status, 200, "{example:?} {path}");
+        }
+        for path in ["/.well-known/x", "/x//y", "/orders;x"] {
+            assert_eq!(site.ask_well(path, &[]).status, 200, "{example:?} {path}");
+        }
     }
 }
 
