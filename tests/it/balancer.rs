@@ -3,7 +3,7 @@
 use crate::support::{
     balancer::Balancer,
     certificates::{Authority, Key},
-    documents::{record, record_with, secret_of},
+    documents::{document, record, record_with, secret_of},
     redis::Redis,
     service::{Service, Settings, eventually},
     tls_client::TlsClient,
@@ -113,5 +113,45 @@ fn a_key_made_by_one_instance_is_good_at_the_other_and_one_that_stops_is_not_mis
     site.instances[0].wait_for_event("shutdown", |_| true);
     for _ in 0..20 {
         assert_eq!(client.post("/verify", body.as_bytes()).status, 200);
+    }
+}
+
+#[test]
+fn an_instance_that_has_no_keys_yet_keeps_no_question_from_its_answer() {
+    let authority = Authority::new();
+    let settings = [Settings::file_store(), Settings::file_store()];
+    settings[0].write_document("no document");
+    settings[1].write_document(&document(1, &["key_1"]));
+    let [loading, good] = settings.each_ref().map(Settings::start);
+    good.wait_until_ready();
+    assert_eq!(loading.verify(&secret_of("key_1")).0, 503);
+    let pair = authority.issue("balancer", Key::P256);
+    let secret = secret_of("key_1");
+    let one = json!({ "api_key": secret }).to_string();
+    let several = json!({ "requests": [{ "api_key": secret }] }).to_string();
+    let header = [("X-API-Key", secret.as_str())];
+    let body = [("Content-Type", "application/json")];
+    for (path, headers, body) in [
+        ("/verify", &body, &one),
+        ("/verify/batch", &body, &several),
+        ("/api/v1/keys/validate", &body, &one),
+        ("/authz", &header, &String::new()),
+        ("/authz/orders", &header, &String::new()),
+    ] {
+        // A new one has not yet seen which instance is not ready.
+        let balancer = Balancer::in_front_of([loading.address(), good.address()], &pair);
+        let mut client = TlsClient::connect(balancer.address, &authority.root());
+        for _ in 0..36 {
+            let answer = client.request("POST", path, headers, body.as_bytes());
+            assert_eq!(answer.status, 200, "{path}: {}", answer.text());
+        }
+    }
+    // While none is ready, each answer says when to come back.
+    let balancer = Balancer::in_front_of([loading.address(); 2], &pair);
+    let mut client = TlsClient::connect(balancer.address, &authority.root());
+    for _ in 0..6 {
+        let answer = client.post("/verify", one.as_bytes());
+        let waits = answer.header("retry-after").is_some();
+        assert_eq!((answer.status, waits), (503, true), "{}", answer.text());
     }
 }
