@@ -160,6 +160,9 @@ fn a_key_in_the_query_counts_only_when_switched_on_and_is_never_logged() {
             assert_eq!(code(&other), "conflicting");
             service.wait_for_event("verification_success", |line| line["endpoint"] == "/authz");
         }
+        // The last line of all.
+        service.signal("TERM");
+        service.wait_for_event("shutdown", |_| true);
         assert!(service.log_lines().iter().all(|line| !line.contains(&secret)));
         assert!(!service.errors().contains(&secret));
     }

@@ -21,7 +21,7 @@ use crate::support::{
     clients::{Language, each},
     documents::{document, secret_of},
     http_client::Connection,
-    ports::{RefusingPort, free_port},
+    ports::{RefusingPort, free_port, refusing},
     service::{Service, Settings, eventually},
     tool,
 };
@@ -563,7 +563,7 @@ fn python(argument: &str) -> Command {
     command
         .arg(argument)
         .current_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("clients/python"))
-        .env("http_proxy", "http://127.0.0.1:9")
+        .env("http_proxy", format!("http://{}", refusing()))
         .env("PYTHONDONTWRITEBYTECODE", "1");
     command
 }

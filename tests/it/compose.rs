@@ -1,29 +1,17 @@
 //! The compose files: what they name is there, what they set is a setting, and their health checks are programs that exist.
 
-use std::{
-    collections::BTreeSet,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{collections::BTreeSet, path::PathBuf, process::Command};
 
 use heare_auth::config::{Config, SETTINGS};
 use serde_json::Value;
 
-use crate::support::{python::yaml, service::Settings};
+use crate::support::{python::yaml, read, root, service::Settings};
 
 /// Each with its file of settings.
 const FILES: [(&str, &str); 2] = [("compose.yml", ".db.env"), ("compose.prod.yml", ".prod.env")];
 
 /// What the AWS SDK reads by itself.
 const OF_THE_SDK: [&str; 3] = ["AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_ENDPOINT_URL"];
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
-fn read(path: &str) -> String {
-    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
-}
 
 fn services(path: &str) -> serde_json::Map<String, Value> {
     yaml(path)["services"].as_object().expect("services").clone()

@@ -4,7 +4,8 @@
 use std::path::Path;
 
 use crate::support::{
-    console::{self, Stage, commands, read, root},
+    console::{self, Stage, commands},
+    read, root,
     service::Service,
     settings::Settings,
 };

@@ -11,7 +11,11 @@ use std::{
 
 use serde_json::Value;
 
-use crate::support::{backend::Backend, ports::RefusingPort, service::Settings};
+use crate::support::{
+    backend::Backend,
+    ports::{RefusingPort, refusing},
+    service::Settings,
+};
 
 /// The program and its file of each client that runs wherever the tests do.
 const CLIENTS: [[&str; 2]; 3] = [
@@ -231,7 +235,7 @@ fn ask([program, file]: [&str; 2], service: SocketAddr, key: &str, arguments: &[
         .args(arguments)
         .env("HEARE_AUTH_URL", format!("http://{service}"))
         // Whoever has a proxy in the environment must not send it keys.
-        .env("http_proxy", "http://127.0.0.1:9")
+        .env("http_proxy", format!("http://{}", refusing()))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())

@@ -8,7 +8,8 @@ use crate::support::{
     far_end::{FarEnd, Trouble},
     postgres::Database,
     redis::Redis,
-    service::{Settings, eventually},
+    service::eventually,
+    settings::serving,
     stored_object::StoredObject,
 };
 use serde_json::{Value, json};
@@ -44,12 +45,6 @@ fn far_end_of(url: &str) -> (FarEnd, String) {
     let far_end = FarEnd::of(host.parse::<SocketAddr>().expect("an address"));
     let through = format!("{before}{}/{path}", far_end.address());
     (far_end, through)
-}
-
-fn serving(records: &[Value]) -> Settings {
-    let settings = Settings::file_store();
-    settings.write_document(&json!({ "generation": 1, "keys": records }).to_string());
-    settings
 }
 
 #[test]

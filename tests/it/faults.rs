@@ -2,6 +2,7 @@
 //! process, the fault called by its name, and the next good object taken.
 
 use crate::support::{
+    asking::Asking,
     documents::{document, good_answer, record, record_with, refresh_failure, refusal, secret_of},
     fault_proxy::{Fault, FaultProxy},
     http_client::Connection,
@@ -23,7 +24,7 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     thread,
     time::Duration,
@@ -211,7 +212,7 @@ fn an_object_of_300_mb_changes_nothing_whatever_the_cap() {
     }
     python::fill(&object, 300_000_000);
     for (service, sentence) in &services {
-        let asking = Asking::start(service.address(), |answer| *answer == good_answer("key_old").1);
+        let asking = asking(service);
         // A machine that has much else to do may not get it all within the time of one load.
         eventually(sentence, || service.refresh() == refresh_failure(sentence));
         asking.stop();
@@ -514,34 +515,11 @@ fn versions_in(answer: &Value) -> Vec<u64> {
     results.iter().map(version).collect()
 }
 
-/// Verifies `key_old` over and over until it is stopped; every single answer must be 200 and fit.
-struct Asking {
-    go_on: Arc<AtomicBool>,
-    thread: thread::JoinHandle<usize>,
-}
-
-impl Asking {
-    fn start(address: SocketAddr, fits: impl Fn(&Value) -> bool + Send + 'static) -> Self {
-        let go_on = Arc::new(AtomicBool::new(true));
-        let going = Arc::clone(&go_on);
-        let thread = thread::spawn(move || {
-            let body = json!({ "api_key": secret_of("key_old") }).to_string();
-            let (mut connection, mut answered) = (Connection::open(address), 0);
-            while going.load(Ordering::Relaxed) || answered == 0 {
-                let answer = connection.post("/verify", body.as_bytes()).expect("an answer");
-                assert!(answer.status == 200 && fits(&answer.json()), "{}", answer.text());
-                answered += 1;
-            }
-            answered
-        });
-        Self { go_on, thread }
-    }
-
-    fn stop(self) {
-        self.go_on.store(false, Ordering::Relaxed);
-        let answered = self.thread.join().expect("every answer was as before");
-        assert!(answered > 0);
-    }
+/// Verifies `key_old` over and over until it is stopped; every single answer must be as ever.
+fn asking(service: &Service) -> Asking {
+    Asking::start(service.address(), &secret_of("key_old"), |answer| {
+        answer.status_and_json() == good_answer("key_old")
+    })
 }
 
 /// What is promised of a store that fails, in whatever way.
@@ -551,7 +529,7 @@ fn verifies_go_on_while_the_store_fails(fault: Fault, word: &str, sentence: &str
     let proxy = object.proxy();
     let mut service = object.settings_through(&proxy).with("POLL_INTERVAL", "50ms").start();
     service.wait_until_ready();
-    let asking = Asking::start(service.address(), |answer| *answer == good_answer("key_old").1);
+    let asking = asking(&service);
 
     proxy.set(fault);
     object.put(document(6, &["key_old", "key_new"]));
@@ -601,7 +579,7 @@ fn verifies_go_on_while_the_store_is_slow_and_what_it_brings_is_taken() {
     let service = object.settings_through(&proxy).start_ready();
     proxy.set(Fault::Delay(Duration::from_millis(500)));
     object.put(document(6, &["key_old", "key_new"]));
-    let asking = Asking::start(service.address(), |answer| *answer == good_answer("key_old").1);
+    let asking = asking(&service);
     assert_eq!(service.refresh().1["keys_loaded"], 2);
     asking.stop();
     assert_eq!(service.verify(&secret_of("key_new")), good_answer("key_new"));
@@ -643,7 +621,7 @@ fn news_comes_late_and_nothing_older_comes_back(fault: Fault) {
     proxy.set(fault);
     let settings = object.settings_through(&proxy).with("POLL_INTERVAL", "20ms");
     let service = settings.start_ready();
-    let asking = Asking::start(service.address(), |answer| *answer == good_answer("key_old").1);
+    let asking = asking(&service);
     // Polls follow one another, so the one that was on its way is over when another two have arrived.
     let polled = || {
         let until = proxy.count("GET") + 3;

@@ -4,14 +4,17 @@
 use crate::support::{
     asking::Asking,
     frames::{
-        CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, GOAWAY, HEADERS, HEALTH, PING, PRIORITY, RST_STREAM,
-        SETTINGS, VERIFY, WINDOW_UPDATE, frame,
+        CONTINUATION, DATA, END_HEADERS, END_STREAM, ENHANCE_YOUR_CALM, FLOW_CONTROL_ERROR, Frames, GOAWAY, HEADERS,
+        HEALTH, PING, PRIORITY, PROTOCOL_ERROR, RST_STREAM, SETTINGS, VERIFY, WINDOW_UPDATE, frame,
     },
     service::{Service, Settings},
 };
 use std::time::Duration;
 
 const DOCUMENT: &str = r#"{"keys":[{"id":"key_a","secret":"sec_a","name":"A"}]}"#;
+
+/// How many streams a connection may have at once.
+const MOST_STREAMS: usize = 200;
 
 /// Streams of a client have odd numbers.
 fn stream(turn: usize) -> u32 {
@@ -38,27 +41,29 @@ fn harms_nobody(service: &Service, what: &str, abuse: impl FnOnce()) {
 #[test]
 fn floods_that_no_honest_client_sends_end_the_connection() {
     type Next = fn(usize) -> Vec<u8>;
-    let floods: [(&str, &[u8], Next); 6] = [
-        ("streams that are reset at once", b"", |turn| {
+    let floods: [(&str, &[u8], u32, Next); 6] = [
+        ("streams that are reset at once", b"", ENHANCE_YOUR_CALM, |turn| {
             let reset = frame(RST_STREAM, 0, stream(turn), &8_u32.to_be_bytes());
             [frame(HEADERS, END_STREAM | END_HEADERS, stream(turn), HEALTH), reset].concat()
         }),
-        ("a head that never ends", HEALTH, |_| {
+        ("a head that never ends", HEALTH, PROTOCOL_ERROR, |_| {
             frame(CONTINUATION, 0, 1, &b"\x00\x04aaaa\x7f\x80\x01".repeat(400))
         }),
-        ("a head of empty pieces", HEALTH, |_| {
+        ("a head of empty pieces", HEALTH, ENHANCE_YOUR_CALM, |_| {
             frame(CONTINUATION, 0, 1, b"").repeat(10)
         }),
-        ("a body of empty pieces", VERIFY, |_| frame(DATA, 0, 1, b"").repeat(100)),
-        ("a window that is opened too far", VERIFY, |_| {
+        ("a body of empty pieces", VERIFY, ENHANCE_YOUR_CALM, |_| {
+            frame(DATA, 0, 1, b"").repeat(100)
+        }),
+        ("a window that is opened too far", VERIFY, FLOW_CONTROL_ERROR, |_| {
             frame(WINDOW_UPDATE, 0, 0, &0x7fff_ffff_u32.to_be_bytes())
         }),
-        ("more streams than are allowed", b"", |turn| {
+        ("more streams than are allowed", b"", ENHANCE_YOUR_CALM, |turn| {
             frame(HEADERS, END_HEADERS, stream(turn), VERIFY)
         }),
     ];
     let service = service();
-    for (what, head, next) in floods {
+    for (what, head, end, next) in floods {
         harms_nobody(&service, what, || {
             let mut frames = Frames::open(service.address());
             if !head.is_empty() {
@@ -67,10 +72,8 @@ fn floods_that_no_honest_client_sends_end_the_connection() {
             }
             let most = 200_000;
             let taken = frames.flood(most, next);
-            let said = frames.said();
-            // Streams beyond the limit are refused one by one; all else is the end of the connection.
-            let ended = taken < most && (said.contains(&GOAWAY) || said.is_empty() || said.contains(&RST_STREAM));
-            assert!(ended, "{what}: {taken} taken, {said:?}");
+            assert!(taken < most, "{what} is taken without end");
+            assert_eq!(frames.goodbye(), Some(end), "{what}");
         });
     }
 }
@@ -155,11 +158,21 @@ fn a_small_head_that_unpacks_to_a_large_one_is_refused() {
 fn answers_that_may_not_be_sent_are_few() {
     let service = service();
     harms_nobody(&service, "closed windows", || {
+        let ask = |turn| frame(HEADERS, END_STREAM | END_HEADERS, stream(turn), HEALTH);
         // No window for any answer's body.
-        let mut frames = Frames::with_settings(service.address(), b"\x00\x04\x00\x00\x00\x00");
-        frames.flood(5000, |turn| {
-            frame(HEADERS, END_STREAM | END_HEADERS, stream(turn), HEALTH)
+        let closed = || Frames::with_settings(service.address(), b"\x00\x04\x00\x00\x00\x00");
+        let (mut frames, asked) = (closed(), MOST_STREAMS + 100);
+        frames.send(&(0..asked).flat_map(ask).collect::<Vec<_>>()).unwrap();
+        let (mut answered, mut refused) = (0, 0);
+        frames.said_until(|kind, _| {
+            answered += usize::from(kind == HEADERS);
+            refused += usize::from(kind == RST_STREAM);
+            answered + refused == asked
         });
+        assert_eq!(answered, MOST_STREAMS);
+
+        let mut frames = closed();
+        frames.flood(5000, ask);
         let said = frames.said();
         assert!(!said.contains(&DATA), "{said:?}");
     });

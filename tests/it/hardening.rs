@@ -8,26 +8,13 @@ use std::{
 use heare_auth::{http::deadlines::Deadlines, server::Options};
 
 use crate::support::{
-    PATIENCE,
-    frames::{Frames, PING},
-    server_in_process::{Client, Setup, TestServer},
+    frames::{Frames, NO_ERROR, PING},
+    server_in_process::{Client, Setup, TestServer, no_hurry},
+    service::eventually,
 };
 
 /// What an attacker would like to be taken for a second request.
 const SMUGGLED: &str = "GET /health HTTP/1.1\r\nHost: localhost\r\n\r\n";
-
-/// All deadlines far off but the ones a test shortens.
-fn no_hurry() -> Deadlines {
-    let sweep = Duration::from_millis(10);
-    Deadlines {
-        sweep,
-        head: PATIENCE * 2,
-        body: PATIENCE * 2,
-        idle: PATIENCE * 2,
-        write: PATIENCE * 2,
-        parting: sweep,
-    }
-}
 
 const SHORT: Duration = Duration::from_millis(50);
 
@@ -395,12 +382,7 @@ fn an_idle_http_2_connection_is_told_to_go_and_closed() {
         idle: SHORT,
         ..no_hurry()
     });
-    let mut client = server.client();
-    // The preface and an empty SETTINGS frame, and then nothing.
-    client
-        .send("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
-        .send([0, 0, 0, 4, 0, 0, 0, 0, 0]);
-    client.rest();
+    assert_eq!(Frames::open(server.address).goodbye(), Some(NO_ERROR));
 }
 
 #[test]
@@ -432,11 +414,7 @@ fn a_connection_beyond_the_cap_waits_for_a_slot() {
     assert_eq!((first.get("/health").status, second.get("/health").status), (200, 200));
     let mut third = server.client();
     third.send("GET /health HTTP/1.1\r\nHost: x\r\n\r\n");
-    let mut refused = 0;
-    while refused == 0 {
-        refused = server.counter("connections.refused");
-        std::thread::yield_now();
-    }
+    eventually("it is counted as refused", || server.counter("connections.refused") > 0);
     assert_eq!(first.get("/health").status, 200);
     drop(first);
     assert_eq!(third.answer().status, 200);

@@ -3,6 +3,7 @@
 use crate::support::{
     fault_proxy::{Fault, FaultProxy},
     http_client::{self, Connection},
+    ports::refusing,
     service::{LogReader, Service, Settings, eventually},
 };
 use heare_auth::{cli::DRAIN, config::SETTINGS};
@@ -128,7 +129,7 @@ fn sighup_loads_the_store_and_a_document_that_is_no_good_changes_nothing() {
 
 #[test]
 fn it_stops_while_everything_that_it_depends_on_hangs() {
-    let store = FaultProxy::start("127.0.0.1:9".parse().unwrap());
+    let store = FaultProxy::start(refusing());
     store.set(Fault::Silence);
     let bridge = TcpListener::bind("127.0.0.1:0").unwrap();
     let mut service = Settings::file_store()

@@ -5,14 +5,18 @@ use crate::support::{
     bridge::{Answer, HttpReceiver},
     documents::{record, record_with, refusal, secret_of},
     flood::{Statuses, flood, verify_request},
-    http_client::Response,
+    http_client::{Response, number},
     ports::RefusingPort,
     redis::Redis,
-    service::{Service, Settings, eventually},
+    service::{Service, eventually},
+    settings::{Settings, serving},
 };
 use heare_auth::{
     core::{secret::Secret, window::Limit},
-    limiter::{local::Local, redis::Redis as RedisLimiter},
+    limiter::{
+        local::Local,
+        redis::{BUDGET, Redis as RedisLimiter},
+    },
     telemetry::{Telemetry, log::LogQueue},
 };
 use rand::{RngExt, SeedableRng, rngs::StdRng};
@@ -22,13 +26,6 @@ use std::{
     thread,
     time::{Duration, Instant},
 };
-
-/// A service whose store holds these records.
-fn serving(records: &[Value]) -> Settings {
-    let settings = Settings::file_store();
-    settings.write_document(&json!({ "generation": 1, "keys": records }).to_string());
-    settings
-}
 
 fn start(settings: &Settings) -> Service {
     settings.start_ready()
@@ -55,13 +52,6 @@ fn status(service: &Service, id: &str) -> u16 {
 
 fn statuses(service: &Service, id: &str, requests: usize) -> Statuses {
     flood(service, 8, requests, |_| verify_request(&secret_of(id), &[]))
-}
-
-fn number(answer: &Response, header: &str) -> u64 {
-    let value = answer.header(header);
-    value
-        .and_then(|value| value.parse().ok())
-        .unwrap_or_else(|| panic!("{header} is no number: {value:?}"))
 }
 
 fn now_seconds() -> u64 {
@@ -306,6 +296,11 @@ fn a_redis_that_is_killed_costs_no_answer_and_is_taken_up_again() {
     service.wait_for_event("ratelimit_recovered", |_| true);
     degraded(0.0);
     assert_eq!(status(&service, "key_1"), 429);
+}
+
+#[test]
+fn a_redis_that_hangs_is_waited_for_50_ms_at_most() {
+    assert!(BUDGET <= Duration::from_millis(50));
 }
 
 #[test]

@@ -7,14 +7,13 @@ use heare_auth::core::secret::Digest;
 use crate::support::{
     documents::{good_answer, record, record_with, refusal, secret_of},
     http_client::Response,
-    service::{Service, Settings},
+    service::Service,
+    settings::{Settings, serving},
 };
 
 /// A running service with these records.
-fn serving(records: &[Value]) -> Service {
-    let settings = Settings::file_store();
-    settings.write_document(&json!({ "generation": 1, "keys": records }).to_string());
-    settings.start_ready()
+fn started(records: &[Value]) -> Service {
+    serving(records).start_ready()
 }
 
 /// A record with several members set otherwise.
@@ -53,7 +52,7 @@ fn post(service: &Service, path: &str, headers: &[(&str, &str)], body: &str) -> 
 
 #[test]
 fn a_plain_key_is_answered_as_ever_whatever_is_asked_beside_it() {
-    let service = serving(&[record("plain")]);
+    let service = started(&[record("plain")]);
     let body = question(
         "plain",
         json!({ "client_ip": "192.0.2.1", "cost": 5, "endpoint": "GET /x", "explain": false }),
@@ -73,7 +72,7 @@ fn a_key_with_a_policy_tells_whose_it_is_and_what_it_is_for() {
         "owned",
         json!({ "user_id": "user_7", "environment": "test", "scopes": ["orders:*"], "key_prefix": "hk_test_abc" }),
     );
-    let service = serving(&[owned]);
+    let service = started(&[owned]);
     let (_, mut expected) = good_answer("owned");
     expected["user_id"] = "user_7".into();
     expected["environment"] = "test".into();
@@ -91,7 +90,7 @@ fn every_code_comes_in_its_order() {
     revoked["secret"] = secret_of("revoked").into();
     revoked["revoked_at"] = "2024-01-01T00:00:00Z".into();
     revoked["revoke_reason"] = "leaked".into();
-    let service = serving(&[record_of("good", policy), expired, revoked]);
+    let service = started(&[record_of("good", policy), expired, revoked]);
     let wrong = json!({ "client_ip": "192.0.2.1", "required_scopes": ["users:read"] });
     assert_eq!(ask(&service, "unknown", wrong.clone()), refusal("invalid"));
     assert_eq!(ask(&service, "revoked", wrong.clone()), refusal("revoked"));
@@ -108,7 +107,7 @@ fn every_code_comes_in_its_order() {
 
 #[test]
 fn an_allowlist_admits_addresses_of_both_families_and_mapped_ones() {
-    let service = serving(&[
+    let service = started(&[
         record_with("v4", "allowed_ips", json!(["10.0.0.0/8", "192.0.2.7"])),
         record_with("v6", "allowed_ips", json!(["2001:db8::/32"])),
         record_with("mapped", "allowed_ips", json!(["::ffff:10.0.0.0/104"])),
@@ -136,7 +135,7 @@ fn an_allowlist_admits_addresses_of_both_families_and_mapped_ones() {
 
 #[test]
 fn an_unknown_address_is_refused_where_a_list_is_set_whatever_headers_say() {
-    let service = serving(&[record_with("listed", "allowed_ips", json!(["0.0.0.0/0", "::/0"]))]);
+    let service = started(&[record_with("listed", "allowed_ips", json!(["0.0.0.0/0", "::/0"]))]);
     let headers = [("X-Forwarded-For", "10.0.0.1"), ("X-Real-IP", "10.0.0.1")];
     for further in [json!({}), json!({ "client_ip": null })] {
         let answer = post(&service, "/verify", &headers, &question("listed", further)).status_and_json();
@@ -146,7 +145,7 @@ fn an_unknown_address_is_refused_where_a_list_is_set_whatever_headers_say() {
 
 #[test]
 fn scopes_are_covered_segment_by_segment() {
-    let service = serving(&[
+    let service = started(&[
         record_with("orders", "scopes", json!(["orders:*", "users:read"])),
         record_with("all", "scopes", json!(["*"])),
         record("none"),
@@ -179,7 +178,7 @@ fn an_earlier_secret_works_until_its_time_and_says_so() {
             previous("sec_older", "2024-01-01T00:00:00Z")
         ]),
     );
-    let service = serving(&[rotated]);
+    let service = started(&[rotated]);
     let (status, mut expected) = good_answer("rotated");
     assert_eq!(ask(&service, "rotated", json!({})), (status, expected.clone()));
     expected["secret"] = "previous".into();
@@ -191,7 +190,7 @@ fn an_earlier_secret_works_until_its_time_and_says_so() {
 
 #[test]
 fn a_policy_that_cannot_be_understood_denies_its_key_alone_and_is_named() {
-    let service = serving(&[
+    let service = started(&[
         record_with("bad", "allowed_ips", json!(["10.0.0.0/33"])),
         record("good"),
     ]);
@@ -209,7 +208,7 @@ fn a_policy_that_cannot_be_understood_denies_its_key_alone_and_is_named() {
 
 #[test]
 fn an_optional_member_of_a_wrong_type_is_malformed_and_not_repeated() {
-    let service = serving(&[record("good")]);
+    let service = started(&[record("good")]);
     let table = [
         (json!({ "client_ip": "marker" }), "client_ip", "ip_any_address"),
         (json!({ "client_ip": ["marker"] }), "client_ip", "string_type"),
@@ -243,7 +242,7 @@ fn an_optional_member_of_a_wrong_type_is_malformed_and_not_repeated() {
 
 #[test]
 fn a_batch_answers_each_as_it_would_be_answered_alone() {
-    let service = serving(&[
+    let service = started(&[
         record_with("listed", "allowed_ips", json!(["10.0.0.0/8"])),
         record("plain"),
     ]);
@@ -279,7 +278,7 @@ fn a_batch_answers_each_as_it_would_be_answered_alone() {
 
 #[test]
 fn a_batch_has_at_most_a_hundred_requests() {
-    let service = serving(&[record("plain")]);
+    let service = started(&[record("plain")]);
     let of = |count| {
         format!(
             r#"{{"requests":[{}]}}"#,
@@ -304,7 +303,7 @@ fn a_key_validates_itself_by_header_or_body() {
         "owned",
         json!({ "user_id": "user_7", "scopes": ["orders:*"], "rate_limit_per_hour": 500 }),
     );
-    let service = serving(&[owned, record_with("default", "user_id", "user_8"), record("plain")]);
+    let service = started(&[owned, record_with("default", "user_id", "user_8"), record("plain")]);
     let valid = |id: &str, user_id: Value, scopes: Value, limit: Value| json!({ "is_valid": true, "key_id": id, "user_id": user_id, "scopes": scopes, "rate_limit_per_hour": limit });
     let table = [
         (
@@ -330,7 +329,7 @@ fn a_key_validates_itself_by_header_or_body() {
 
 #[test]
 fn a_key_that_does_not_validate_is_401_and_challenged_or_403_when_it_is_known() {
-    let service = serving(&[
+    let service = started(&[
         record_with("expired", "expires_at", "2024-01-01"),
         record_with("revoked", "is_active", false),
         record_with("listed", "allowed_ips", json!(["10.0.0.0/8"])),
@@ -378,7 +377,7 @@ fn an_operators_key_is_told_every_check_and_no_other_is() {
     let policy = json!({ "allowed_ips": ["10.0.0.0/8"], "scopes": ["a"], "is_active": false });
     let mut owned = policy.clone();
     owned["user_id"] = "user_7".into();
-    let service = serving(&[
+    let service = started(&[
         record_of("operators", policy),
         record_of("owned", owned),
         record("plain"),
@@ -422,7 +421,7 @@ fn before_the_first_load_no_form_of_the_question_has_an_answer() {
 
 #[test]
 fn the_further_routes_are_posted_to_and_to_the_letter() {
-    let service = serving(&[record("plain")]);
+    let service = started(&[record("plain")]);
     for path in ["/verify/batch", "/api/v1/keys/validate"] {
         let answer = service.get(path);
         assert_eq!((answer.status, answer.header("allow")), (405, Some("POST")), "{path}");
@@ -432,7 +431,7 @@ fn the_further_routes_are_posted_to_and_to_the_letter() {
 
 #[test]
 fn every_key_of_a_batch_is_logged_for_itself_and_no_secret_is() {
-    let service = serving(&[record("plain")]);
+    let service = started(&[record("plain")]);
     let body = format!("[{},{}]", question("plain", json!({})), question("unknown", json!({})));
     service.post("/verify/batch", body.as_bytes());
     service.wait_for_event("verification_success", |line| line["key_id"] == "plain");

@@ -9,10 +9,9 @@ use crate::support::{
 use serde_json::json;
 use std::{
     io::{BufRead, BufReader},
-    net::{Ipv4Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     process::{Child, Command, Stdio},
     sync::atomic::{AtomicU8, Ordering},
-    time::Duration,
 };
 
 /// A service at the far end of a cable. It and the cable are gone when it is dropped.
@@ -94,6 +93,17 @@ impl Remote {
         Connection::open(self.address)
     }
 
+    /// How many connections to it have unanswered bytes that were sent once more.
+    fn sent_again(&self) -> usize {
+        let IpAddr::V4(there) = self.address.ip() else {
+            panic!("the cable has addresses of IPv4");
+        };
+        let peer = format!("{:08X}:{:04X}", u32::from_ne_bytes(there.octets()), self.address.port());
+        let table = std::fs::read_to_string("/proc/net/tcp").expect("proc is there");
+        let rows = table.lines().map(|line| line.split_whitespace().collect::<Vec<_>>());
+        rows.filter(|row| row[2] == peer && row[6] != "00000000").count()
+    }
+
     fn pull(&self) {
         done("ip", &format!("link set {} down", self.cable));
     }
@@ -158,8 +168,9 @@ fn a_cable_that_is_pulled_and_plugged_in_again_loses_no_answer() {
     for connection in &mut connections {
         connection.send(request.as_bytes()).expect("the system keeps it");
     }
-    // The system has tried to send it in vain by then.
-    std::thread::sleep(Duration::from_millis(300));
+    eventually("the system has tried in vain to send each of them", || {
+        remote.sent_again() == connections.len()
+    });
     remote.plug_in();
     for connection in &mut connections {
         assert_eq!(connection.read_response().expect("an answer").status, 200);

@@ -5,6 +5,7 @@ use crate::support::{
     server_in_process::TestServer,
     service::{Service, Settings},
 };
+use heare_auth::config::Config;
 use serde_json::json;
 use std::{thread, time::Duration};
 
@@ -50,6 +51,9 @@ fn a_slow_request_is_logged_by_its_route_and_never_by_its_path() {
 
 #[test]
 fn nothing_is_slow_where_nobody_asks() {
+    let off = |name: &str| (name == "SLOW_REQUEST").then(|| "off".to_owned());
+    let config = Config::from_lookup(&off).expect("settings that can be used");
+    assert_eq!(config.gateway.slow_request, None);
     let service = start("off");
     slow_call(&service);
     service.signal("TERM");

@@ -5,6 +5,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use crate::support::root;
+
 /// What a room may import from the crate; rooms not named may import anything.
 const MAY_IMPORT: &[(&str, &[&str])] = &[
     ("core", &["core"]),
@@ -451,8 +453,4 @@ fn first_name(path: &str) -> String {
 fn quoted_after<'a>(line: &'a str, start: &'a str) -> impl Iterator<Item = &'a str> {
     line.match_indices(start)
         .filter_map(move |(at, _)| line[at + start.len()..].split('"').next())
-}
-
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
 }

@@ -5,7 +5,7 @@ use crate::support::{
     PATIENCE,
     certificates::{Authority, Key, Pair, put},
     documents::{document, secret_of},
-    server_in_process::{Client, Setup, TestServer},
+    server_in_process::{Client, Setup, TestServer, no_hurry},
     service::{Settings, eventually},
     tls_client::{End, TlsClient},
 };
@@ -35,19 +35,6 @@ fn secured(settings: Settings, pair: &Pair) -> Settings {
     settings
         .with("SSL_CERTFILE", pair.certificate.to_str().unwrap())
         .with("SSL_KEYFILE", pair.key.to_str().unwrap())
-}
-
-/// Deadlines so far off that no test meets them.
-fn no_hurry() -> Deadlines {
-    let sweep = Duration::from_millis(10);
-    Deadlines {
-        sweep,
-        head: PATIENCE * 2,
-        body: PATIENCE * 2,
-        idle: PATIENCE * 2,
-        write: PATIENCE * 2,
-        parting: sweep,
-    }
 }
 
 /// A service in this process, secured by a certificate of the authority.
@@ -340,12 +327,20 @@ fn a_new_certificate_is_served_without_a_restart() {
     });
     // Whoever was connected stays so.
     assert_eq!(before.get("/health").status, 200);
+}
 
-    // A signal does not wait for the next look.
-    let seconds = shown();
-    in_use.replace_by(&first);
+#[test]
+fn sighup_looks_at_the_certificate_and_tells_again_of_one_that_is_no_good() {
+    let authority = Authority::new();
+    let (good, other) = (authority.issue("good", Key::P256), authority.issue("other", Key::P256));
+    let in_use = authority.issue("in-use", Key::P256);
+    in_use.replace_by(&good);
+    let service = settings(&in_use).start();
+    put(&other.key, &in_use.key);
+    service.wait_for_event("tls_reload_failed", |_| true);
+    // A look in passing says nothing more of this pair.
     service.signal("HUP");
-    eventually("the first certificate is shown again", || shown() != seconds);
+    eventually("it is told again", || service.events("tls_reload_failed").len() == 2);
 }
 
 #[test]

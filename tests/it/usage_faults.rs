@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 
 use crate::support::{
     bridge::{Totals, UdpReceiver},
-    ports::RefusingPort,
+    ports::{RefusingPort, refusing},
     postgres::Database,
     service::{Service, Settings, eventually},
     sqlite,
@@ -354,7 +354,7 @@ fn off_means_that_nothing_is_written() {
 fn beside_a_bucket_use_is_recorded_only_in_a_database_that_is_named() {
     let settings = Settings::file_store()
         .with("S3_BUCKET", "none")
-        .with("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+        .with("AWS_ENDPOINT_URL", format!("http://{}", refusing()));
     let service = settings.start();
     let startup = &service.events("startup")[0];
     assert_eq!(startup["database"], "off: no database is named, or DATABASE_URL is off");
@@ -373,7 +373,7 @@ fn beside_a_bucket_use_is_recorded_only_in_a_database_that_is_named() {
 fn a_command_on_a_bucket_leaves_no_database_behind() {
     let settings = Settings::file_store()
         .with("S3_BUCKET", "none")
-        .with("AWS_ENDPOINT_URL", "http://127.0.0.1:9");
+        .with("AWS_ENDPOINT_URL", format!("http://{}", refusing()));
     let output = settings.run(&["create", "--name", "a", "--no-refresh"]);
     assert_eq!(output.status.code(), Some(1));
     assert!(!settings.data_dir().exists());

@@ -1,15 +1,16 @@
 //! Where there are no accounts, and why, and settings that stop the start.
 
 use super::{Client, PASSWORD, SECRET_KEY, Site, credentials, said};
-use crate::support::postgres::Database;
+use crate::support::{ports::refusing, postgres::Database};
 
 #[test]
 fn where_there_are_none_their_paths_are_unknown_and_the_start_says_why() {
+    let store = format!("http://{}", refusing());
     let bucket = [
         ("S3_BUCKET", "no-bucket"),
         ("AWS_ACCESS_KEY_ID", "x"),
         ("AWS_SECRET_ACCESS_KEY", "x"),
-        ("AWS_ENDPOINT_URL", "http://127.0.0.1:9"),
+        ("AWS_ENDPOINT_URL", store.as_str()),
     ];
     let database = Database::shared();
     let url = database.url();

@@ -1,7 +1,7 @@
 //! Where settings come from: flag over environment over file over default.
 
 use super::{run, stub::Stub};
-use crate::support::service::Settings;
+use crate::support::{ports::refusing, service::Settings};
 
 /// An S3 endpoint without objects, for looking at what is asked of it.
 fn empty_s3() -> (Stub, Settings) {
@@ -122,7 +122,7 @@ fn a_wrong_setting_is_named_before_anything_is_done() {
 fn a_store_that_does_not_answer_is_named_with_what_to_check() {
     let settings = Settings::file_store()
         .with("S3_BUCKET", "b")
-        .with("AWS_ENDPOINT_URL", "http://127.0.0.1:1")
+        .with("AWS_ENDPOINT_URL", format!("http://{}", refusing()))
         .with("AWS_ACCESS_KEY_ID", "id")
         .with("AWS_SECRET_ACCESS_KEY", "access");
     let said = run(&settings, &["list"]).failed(1, "Error: the store cannot be reached (s3://b/keys.json)");

@@ -13,6 +13,8 @@ use heare_auth_client::{Client, NotAllowed, Options, Question};
 use serde_json::{Value, json};
 use tokio::runtime::Runtime;
 
+use super::ports::refusing;
+
 /// The language of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Language {
@@ -135,7 +137,7 @@ fn driven(program: &str, file: &str, url: &str, settings: &Value, variable: Opti
     let mut process = Command::new(program)
         .arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/clients").join(file))
         // Whoever has a proxy in the environment must not send it keys.
-        .env("http_proxy", "http://127.0.0.1:9")
+        .env("http_proxy", format!("http://{}", refusing()))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .envs(variable)
         .stdin(Stdio::piped())

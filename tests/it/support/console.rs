@@ -6,9 +6,9 @@
 //! anything within a line, a line `...` any number of lines. A command that reads `heare-auth.log` finds there what the
 //! service has logged. What happens to the world between two commands stands in a comment, `<!-- meanwhile: … -->`.
 
-use std::{collections::HashMap, path::Path};
+use std::collections::HashMap;
 
-use super::{service::eventually, settings::Settings};
+use super::{read, service::eventually, settings::Settings};
 
 /// Where the documents find what the service wrote on stdout.
 const LOG: &str = "heare-auth.log";
@@ -266,14 +266,6 @@ fn glob(pattern: &str, text: &str) -> bool {
 }
 
 /// A document of the repository.
-pub fn read(name: &str) -> String {
-    std::fs::read_to_string(root().join(name)).unwrap_or_else(|e| panic!("{name}: {e}"))
-}
-
-pub fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
-}
-
 #[test]
 fn an_output_line_matches_only_what_it_describes() {
     let mut known = Bindings::default();

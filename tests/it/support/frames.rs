@@ -17,6 +17,12 @@ pub const GOAWAY: u8 = 7;
 pub const WINDOW_UPDATE: u8 = 8;
 pub const CONTINUATION: u8 = 9;
 
+/// With what a connection ends.
+pub const NO_ERROR: u32 = 0;
+pub const PROTOCOL_ERROR: u32 = 1;
+pub const FLOW_CONTROL_ERROR: u32 = 3;
+pub const ENHANCE_YOUR_CALM: u32 = 11;
+
 pub const END_STREAM: u8 = 1;
 pub const END_HEADERS: u8 = 4;
 
@@ -75,17 +81,28 @@ impl Frames {
         self.said_until(|kind, payload| kind == PING && payload == b"the last")
     }
 
-    /// The kinds of all frames up to such a one, or to the end of the connection.
+    /// The code with which the service says that it ends the connection, which it has to.
+    pub fn goodbye(mut self) -> Option<u32> {
+        let mut code = None;
+        self.said_until(|kind, payload| {
+            if kind == GOAWAY {
+                code = payload[4..8].try_into().map(u32::from_be_bytes).ok();
+            }
+            false
+        });
+        code
+    }
+
+    /// The kinds of all frames up to such a one, or to the end of the connection. One of both must come before `PATIENCE` is over.
     pub fn said_until(&mut self, mut is_last: impl FnMut(u8, &[u8]) -> bool) -> Vec<u8> {
         self.0
             .set_read_timeout(Some(PATIENCE))
             .expect("a connected socket takes options");
         let (mut kinds, mut head) = (Vec::new(), [0; 9]);
-        while self.0.read_exact(&mut head).is_ok() {
+        while self.read_whole(&mut head) {
             let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
             let mut payload = vec![0; length as usize];
-            // A reset is an end, too.
-            if self.0.read_exact(&mut payload).is_err() {
+            if !self.read_whole(&mut payload) {
                 break;
             }
             kinds.push(head[3]);
@@ -94,5 +111,16 @@ impl Frames {
             }
         }
         kinds
+    }
+
+    /// False at the end of the connection. A reset is an end, too; silence is none.
+    fn read_whole(&mut self, bytes: &mut [u8]) -> bool {
+        use io::ErrorKind::{TimedOut, WouldBlock};
+        match self.0.read_exact(bytes) {
+            Err(error) if matches!(error.kind(), TimedOut | WouldBlock) => {
+                panic!("neither answered nor closed: {error}")
+            }
+            read => read.is_ok(),
+        }
     }
 }

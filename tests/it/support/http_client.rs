@@ -38,6 +38,13 @@ impl Response {
     }
 }
 
+/// The header of that name, which must be a number.
+#[track_caller]
+pub fn number(answer: &Response, header: &str) -> u64 {
+    let value = answer.header(header).and_then(|value| value.parse().ok());
+    value.unwrap_or_else(|| panic!("{header} is no number: {:?}, {}", answer.headers, answer.text()))
+}
+
 /// A kept-alive connection. Requests may be sent by parts, pipelined, or as raw bytes.
 pub struct Connection {
     reader: BufReader<TcpStream>,

@@ -43,9 +43,18 @@ use std::{
 /// How long anything awaited may take before a test gives up on it: generous, as nothing is ever expected to need it.
 pub const PATIENCE: Duration = Duration::from_mins(1);
 
+pub fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// The text of a file of the repository.
+pub fn read(path: &str) -> String {
+    std::fs::read_to_string(root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
 /// A program that `scripts/setup` installs, by its path below `.tools`.
 pub fn tool(path: &str) -> PathBuf {
-    let program = Path::new(env!("CARGO_MANIFEST_DIR")).join(".tools").join(path);
+    let program = root().join(".tools").join(path);
     assert!(
         program.exists(),
         "scripts/setup installs what is missing: {}",

@@ -1,6 +1,9 @@
 //! Ports that are free and stay so: none that the system could give to another test meanwhile.
 
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::{
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::LazyLock,
+};
 
 use rand::RngExt;
 use socket2::{Domain, Socket, Type};
@@ -12,6 +15,12 @@ pub fn free_port() -> u16 {
         .map(|_| rand::rng().random_range(20_000..30_000))
         .find(is_free)
         .expect("a free port")
+}
+
+/// Where every connection is refused as long as the tests run.
+pub fn refusing() -> SocketAddr {
+    static PORT: LazyLock<RefusingPort> = LazyLock::new(RefusingPort::bind);
+    PORT.address()
 }
 
 /// A port at which every connection is refused while this is held: it is taken, and nobody listens.

@@ -1,6 +1,11 @@
 //! A real Redis on a free port, which can be killed, stopped, resumed and started again at the same place.
 
-use super::{PATIENCE, ports::free_port, service::eventually, signals};
+use super::{
+    PATIENCE,
+    ports::{free_port, refusing},
+    service::eventually,
+    signals,
+};
 use std::{
     io::{Read, Write},
     net::{Ipv4Addr, SocketAddr, TcpStream},
@@ -69,12 +74,16 @@ impl Redis {
 
     /// Makes it a replica of a server that is not there, which may not be written to.
     pub fn refuse_writes(&self) {
-        self.command("REPLICAOF 127.0.0.1 1");
+        self.replicate(refusing());
     }
 
     /// Makes it a replica of the other, as after a failover. Who is connected stays connected.
     pub fn follow(&self, other: &Self) {
-        self.command(&format!("REPLICAOF 127.0.0.1 {}", other.address.port()));
+        self.replicate(other.address);
+    }
+
+    fn replicate(&self, other: SocketAddr) {
+        self.command(&format!("REPLICAOF {} {}", other.ip(), other.port()));
     }
 
     pub fn allow_writes(&self) {

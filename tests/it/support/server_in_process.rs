@@ -62,6 +62,19 @@ impl Default for Setup {
     }
 }
 
+/// Deadlines so far off that no test meets them, but for those that it shortens.
+pub fn no_hurry() -> Deadlines {
+    let sweep = Duration::from_millis(10);
+    Deadlines {
+        sweep,
+        head: PATIENCE * 2,
+        body: PATIENCE * 2,
+        idle: PATIENCE * 2,
+        write: PATIENCE * 2,
+        parting: sweep,
+    }
+}
+
 pub struct TestServer {
     pub address: SocketAddr,
     pub admin_address: Option<SocketAddr>,

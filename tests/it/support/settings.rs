@@ -4,6 +4,7 @@ use super::{
     PATIENCE,
     service::{LogReader, Service},
 };
+use serde_json::{Value, json};
 use std::{
     collections::BTreeMap,
     ffi::OsStr,
@@ -24,6 +25,13 @@ pub struct Settings {
     home: Arc<TempDir>,
     variables: BTreeMap<String, String>,
     prefix: Vec<String>,
+}
+
+/// A local file store with these records.
+pub fn serving(records: &[Value]) -> Settings {
+    let settings = Settings::file_store();
+    settings.write_document(&json!({ "generation": 1, "keys": records }).to_string());
+    settings
 }
 
 impl Settings {
