@@ -1,6 +1,6 @@
 //! Calls the running service over HTTP: one request, five seconds, one JSON answer.
 
-use std::{fmt, path::PathBuf, time::Duration};
+use std::{error::Error, fmt, io, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full, Limited};
@@ -14,6 +14,7 @@ use hyper_util::{
     rt::TokioExecutor,
 };
 use serde_json::Value;
+use tokio_rustls::rustls::{self, CertificateError};
 
 use super::trust;
 
@@ -94,6 +95,10 @@ impl Answer {
 pub enum CallError {
     #[error("nothing answers at {0}")]
     Unreachable(Url),
+    #[error(
+        "the certificate at {url} is not trusted: {why}; SSL_CERTFILE names the service's own certificate, SSL_CERT_FILE that of its authority"
+    )]
+    Untrusted { url: Url, why: &'static str },
     #[error("no answer from {0} within 5 seconds")]
     TimedOut(Url),
     #[error("the answer from {0} broke off")]
@@ -144,7 +149,9 @@ where
         .body(Full::new(body))
         .expect("a parsed URL and fixed headers make a request");
     let response = client.request(request).await.map_err(|error| {
-        if error.is_connect() {
+        if let Some(why) = distrust(&error) {
+            CallError::Untrusted { url: url.clone(), why }
+        } else if error.is_connect() {
             CallError::Unreachable(url.clone())
         } else {
             CallError::BrokeOff(url.clone())
@@ -162,6 +169,26 @@ where
         json,
         body: bytes,
     })
+}
+
+/// What is wrong with the certificate, where that is why there is no connection.
+fn distrust(error: &(dyn Error + 'static)) -> Option<&'static str> {
+    if let Some(rustls::Error::InvalidCertificate(wrong)) = error.downcast_ref() {
+        return Some(match wrong {
+            CertificateError::Expired | CertificateError::ExpiredContext { .. } => "it has expired",
+            CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => "it is not valid yet",
+            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+                "it is for another name"
+            }
+            _ => "nobody vouches for it who is known here",
+        });
+    }
+    // An I/O error does not name what it wraps as its source.
+    let within = error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    match within {
+        Some(within) => distrust(within),
+        None => error.source().and_then(distrust),
+    }
 }
 
 #[cfg(test)]

@@ -30,7 +30,8 @@ pub async fn doctor(mut args: Args) -> Result<ExitCode, Failure> {
 
     let mut report = Report::default();
     check_settings(&settings, &mut report);
-    let stored = store::check(&settings, write, &mut report).await;
+    let in_force = !offline && service::has_document(&refresh_url).await;
+    let stored = store::check(&settings, write, in_force, &mut report).await;
     if !offline {
         service::check(&refresh_url, stored, &mut report).await;
     }

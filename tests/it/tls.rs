@@ -97,8 +97,9 @@ fn the_source_documents_command_makes_a_certificate_that_everybody_here_gets_alo
         .with("SSL_KEYFILE", ".ssl/key.pem");
     let made = settings
         .shell(
-            "mkdir -p .ssl; yes '' | head -20 | \
-             openssl req -x509 -newkey rsa:4096 -keyout .ssl/key.pem -out .ssl/cert.pem -days 365 -nodes",
+            "mkdir -p .ssl; \
+             openssl req -x509 -newkey rsa:4096 -keyout .ssl/key.pem -out .ssl/cert.pem -days 365 -nodes -subj /CN=localhost \
+             -addext basicConstraints=critical,CA:FALSE -addext subjectAltName=DNS:localhost",
         )
         .output()
         .unwrap();
@@ -127,8 +128,21 @@ fn the_source_documents_command_makes_a_certificate_that_everybody_here_gets_alo
         text(&health.stderr)
     );
     // Without it nobody vouches for a certificate like that.
-    let stranger = settings.without("SSL_CERTFILE").run(&["refresh"]);
-    assert!(!stranger.status.success(), "{stranger:?}");
+    let stranger = settings.without("SSL_CERTFILE");
+    let refused = stranger.run(&["refresh"]);
+    assert_eq!(refused.status.code(), Some(1));
+    let said = text(&refused.stderr);
+    assert!(
+        said.contains("is not trusted: nobody vouches for it") && said.contains("SSL_CERTFILE names"),
+        "{said}"
+    );
+    let doctor = text(&stranger.run(&["doctor"]).stdout);
+    assert!(
+        doctor.contains("✗ health: the certificate at https://localhost:") && !doctor.contains("nothing answers"),
+        "{doctor}"
+    );
+    let told = stranger.with("SSL_CERT_FILE", ".ssl/cert.pem").run(&["refresh"]);
+    assert!(told.status.success(), "{told:?}");
 }
 
 #[test]

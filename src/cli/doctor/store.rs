@@ -48,8 +48,8 @@ impl Seen {
     }
 }
 
-/// Nothing where no document can be read.
-pub async fn check(settings: &Settings, write: bool, report: &mut Report) -> Option<Seen> {
+/// Nothing where no document can be read. `in_force` is whether the service has one.
+pub async fn check(settings: &Settings, write: bool, in_force: bool, report: &mut Report) -> Option<Seen> {
     // A wrong setting has been named with the settings.
     let Ok(config) = StoreConfig::from_lookup(&|name| settings.get(name)) else {
         return None;
@@ -73,6 +73,14 @@ pub async fn check(settings: &Settings, write: bool, report: &mut Report) -> Opt
         Fetched::Object { bytes, .. } => {
             report.ok("store", format!("{location} can be read, {} bytes", bytes.len()));
             check_document(&opened.envelope, bytes, report)
+        }
+        Fetched::Missing | Fetched::Unchanged if in_force => {
+            report.fail(
+                "store",
+                format!("{location} answers and holds no document, and the service has one in force"),
+                "Make no keys and restart no instance. Where the document is lost, 'heare-auth history' and 'heare-auth rollback' bring it back; else check that both have the same S3_BUCKET and S3_KEY, or DATA_DIR.",
+            );
+            Some(0)
         }
         Fetched::Missing | Fetched::Unchanged => {
             report.warn(

@@ -261,3 +261,27 @@ fn a_service_on_another_store_with_as_many_keys_is_told() {
     let text = String::from_utf8_lossy(&same.stdout).into_owned();
     assert!(!text.contains("other keys"), "{text}");
 }
+
+#[test]
+fn a_document_that_is_gone_while_it_is_in_force_is_brought_back_and_no_first_one() {
+    let service = Settings::file_store().start();
+    service.create_key("here");
+    service.create_key("there");
+    let settings = service.settings().clone().with("REFRESH_URL", service.url("/refresh"));
+    std::fs::remove_file(settings.document()).unwrap();
+    let said = run(&settings, &["doctor", "--json"]).json();
+    let (status, message, advice) = found(&said, "store");
+    assert_eq!(status, "failed", "{message}");
+    assert!(message.ends_with("the service has one in force"), "{message}");
+    assert!(
+        advice.contains("heare-auth rollback") && !advice.contains("create"),
+        "{advice}"
+    );
+    let (status, message, advice) = found(&said, "refresh");
+    assert_eq!(status, "failed", "{message}");
+    assert!(advice.contains("Restore it from a version"), "{message}: {advice}");
+
+    settings.write_document(r#"{"generation":1,"keys":[]}"#);
+    let (_, message, advice) = found(&run(&settings, &["doctor", "--json"]).json(), "refresh");
+    assert!(advice.contains("--allow-older"), "{message}: {advice}");
+}
