@@ -216,7 +216,7 @@ impl Report {
     fn new(plan: Plan, invalid: Vec<Problem>) -> Self {
         let conflicting = plan.conflicts.into_iter().map(|conflict| Problem {
             line: conflict.line,
-            id: Some(conflict.id),
+            id: conflict.id,
             reason: conflict.reason.to_string(),
         });
         Self {

@@ -54,6 +54,9 @@ struct Hit {
     secret_prefix: String,
     key_id: Option<String>,
     status: Option<Status>,
+    /// Whether there were keys to compare it with.
+    #[serde(skip)]
+    is_compared: bool,
 }
 
 /// A place, with what stands there. The secret is compared and never shown.
@@ -165,6 +168,7 @@ fn judged(suspect: Suspect, known: Option<&Known>) -> Option<Hit> {
         secret_prefix: suspect.prefix,
         key_id: key_id.flatten(),
         status,
+        is_compared: known.is_some(),
     })
 }
 
@@ -378,7 +382,8 @@ impl Hit {
         let holder = match (&self.key_id, self.status) {
             (Some(id), Some(Status::Good)) => shown(id),
             (Some(id), Some(status)) => format!("{} ({})", shown(id), status.word()),
-            _ => "no known key".to_owned(),
+            _ if self.is_compared => "no known key".to_owned(),
+            _ => "key not looked up".to_owned(),
         };
         format!(
             "{}:{}:{}: {}… {holder}\n",

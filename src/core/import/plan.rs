@@ -23,7 +23,8 @@ pub struct Plan {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Conflict {
     pub line: usize,
-    pub id: String,
+    /// None where the row has none: nobody knows the one that was drawn for it.
+    pub id: Option<String>,
     pub reason: Reason,
 }
 
@@ -31,6 +32,8 @@ pub struct Conflict {
 pub enum Reason {
     #[error("the stored key with this id differs in {0}")]
     Differs(String),
+    #[error("the stored key {id} has the same secret and differs in {members}")]
+    SameSecretDiffers { id: String, members: String },
     #[error("the stored key {0} has the same secret")]
     SecretTaken(String),
     #[error("line {0} has the same id")]
@@ -100,7 +103,7 @@ impl<'a> Planner<'a> {
             let fate = if one.record.get() == stored.record.get() {
                 Fate::Identical
             } else {
-                compared(one, &stored.members, &[])
+                compared(one, &stored.members, &[], Reason::Differs)
             };
             self.decide(number, fate);
         }
@@ -114,11 +117,12 @@ impl<'a> Planner<'a> {
                 continue;
             };
             let one = &self.incoming[number];
+            let id = stored.id.as_deref().unwrap_or("without an id").to_owned();
             let fate = if one.is_new_here && digest == one.digest && current.contains(&digest) {
-                compared(one, &stored.members, &MADE_HERE)
+                let reason = |members| Reason::SameSecretDiffers { id, members };
+                compared(one, &stored.members, &MADE_HERE, reason)
             } else {
-                let id = stored.id.as_deref().unwrap_or("without an id");
-                Fate::Conflict(Reason::SecretTaken(id.to_owned()))
+                Fate::Conflict(Reason::SecretTaken(id))
             };
             self.decide(number, fate);
         }
@@ -150,11 +154,14 @@ impl<'a> Planner<'a> {
             match fate {
                 Fate::New => plan.new.push(number),
                 Fate::Identical => plan.identical += 1,
-                Fate::Conflict(reason) => plan.conflicts.push(Conflict {
-                    line: self.incoming[number].line,
-                    id: self.incoming[number].id.clone(),
-                    reason,
-                }),
+                Fate::Conflict(reason) => {
+                    let one = &self.incoming[number];
+                    plan.conflicts.push(Conflict {
+                        line: one.line,
+                        id: (!one.is_new_here).then(|| one.id.clone()),
+                        reason,
+                    });
+                }
             }
         }
         plan
@@ -205,11 +212,11 @@ fn previous(members: &Members<'_>) -> Vec<Members<'static>> {
         .collect()
 }
 
-fn compared(one: &Incoming, stored: &Members<'_>, passed_over: &[&str]) -> Fate {
+fn compared(one: &Incoming, stored: &Members<'_>, passed_over: &[&str], reason: impl FnOnce(String) -> Reason) -> Fate {
     let differing = Members::read(&one.record).map(|incoming| differing(&incoming, stored, passed_over));
     match differing {
         Some(differing) if differing.is_empty() => Fate::Identical,
-        differing => Fate::Conflict(Reason::Differs(differing.unwrap_or_default().join(", "))),
+        differing => Fate::Conflict(reason(differing.unwrap_or_default().join(", "))),
     }
 }
 

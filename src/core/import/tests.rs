@@ -221,8 +221,9 @@ fn a_row_without_id_is_known_by_its_secret() {
     let other_name = plan(&document, &incoming("name,secret\nZ,s1\n"));
     assert_eq!(
         reasons(&other_name),
-        [(2, "the stored key with this id differs in name".to_owned())]
+        [(2, "the stored key a has the same secret and differs in name".to_owned())]
     );
+    assert_eq!(other_name.conflicts[0].id, None, "nobody knows what was drawn");
     let other_id = plan(&document, &incoming("id,name,secret\nb,A,s1\n"));
     assert_eq!(
         reasons(&other_id),
