@@ -92,6 +92,11 @@ pub async fn audit(mut args: Args) -> Result<ExitCode, Failure> {
     let given_limit = args.option("--limit")?;
     let limit = number(given_limit.clone(), "--limit", 50, MAX_PAGE)?;
     let before = args.option("--before")?;
+    if before.as_deref().is_some_and(|before| !audit::is_entry_id(before)) {
+        return Err(Failure::usage(
+            "--before must be the id of an entry, as an earlier answer names it",
+        ));
+    }
     let filter = AuditFilter {
         key_id: args.option("--key-id")?,
         who: args.option("--who")?,

@@ -127,8 +127,8 @@ impl Accounts {
         let lookup = |name: &str| settings.get(name);
         let place = DatabasePlace::from_lookup(&lookup)?;
         let redis_url = LimitConfig::from_lookup(&lookup)?.redis_url;
-        let database =
-            Database::new(&place).ok_or_else(|| Failure::failed("there are no accounts: DATABASE_URL is off"))?;
+        let database = Database::new(&place)
+            .ok_or_else(|| Failure::failed("there are no accounts: no database is named, or DATABASE_URL is off"))?;
         let pool = Arc::new(Pool::new(database));
         let sessions = match &redis_url {
             Some(url) => Sessions::in_redis(url).map_err(|_| Failure::failed("REDIS_URL is no URL of Redis"))?,
@@ -150,6 +150,18 @@ impl Accounts {
             Unavailable::Database(error) => format!("{error} ({})\n{}", shown(&self.location), advice(error)),
             Unavailable::Redis(_) => format!("{unavailable}\nCheck REDIS_URL and Redis with 'heare-auth doctor'."),
         })
+    }
+
+    /// Whether there is anybody to be read of. Nothing is made by asking.
+    fn are_kept(&self) -> bool {
+        let is_missing = Database::new(&self.place).is_some_and(|database| database.is_missing());
+        if is_missing {
+            output::note(&format!(
+                "There are no accounts yet: {} is made when the service starts.\n",
+                shown(&self.location)
+            ));
+        }
+        !is_missing
     }
 
     fn write_down(&self, what: Action, user: Option<UserId>) {
@@ -187,7 +199,9 @@ impl Named {
             None => Some(args.text("LOGIN")?.ok_or_else(|| Failure::usage("LOGIN is missing"))?),
         };
         let accounts = Accounts::open(args.settings()?)?;
+        // Who is named is read first, whatever is to be done.
         let found = match (options.id, &login) {
+            _ if !accounts.are_kept() => Ok(None),
             (Some(id), _) => accounts.users.by_id(id).await,
             (None, login) => {
                 let login = LoginName::presented(login.as_deref().unwrap_or_default());

@@ -34,6 +34,8 @@ const MAX_WINDOW_NAME_BYTES: usize = 32;
 pub enum BadTerm {
     #[error("must have 1 to {most} characters")]
     Length { most: usize },
+    #[error("must have 1 to {most} bytes")]
+    Bytes { most: usize },
     #[error("must not contain control characters")]
     Control,
     #[error("must not contain the secret of a key; rotate that key if it was in the wrong place")]
@@ -279,11 +281,10 @@ pub fn name(text: &str, most: usize) -> Result<String, BadTerm> {
 
 /// Whose key it is: an id of the caller's own making.
 pub fn owner(text: &str) -> Result<String, BadTerm> {
-    let owner = line(text, MAX_OWNER_BYTES)?;
-    if owner.len() > MAX_OWNER_BYTES {
-        return Err(BadTerm::Length { most: MAX_OWNER_BYTES });
+    if !(1..=MAX_OWNER_BYTES).contains(&text.trim().len()) {
+        return Err(BadTerm::Bytes { most: MAX_OWNER_BYTES });
     }
-    Ok(owner)
+    line(text, MAX_OWNER_BYTES)
 }
 
 /// Why a key was revoked; for people, so it must be fit to be shown.

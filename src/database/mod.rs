@@ -156,6 +156,11 @@ impl Database {
         }
     }
 
+    /// Whether it is a file that nobody has made yet.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Sqlite { path } if !path.exists())
+    }
+
     /// Opens it and brings the tables up to date, whoever else does so at the same time.
     pub async fn open(&self, access: Access) -> Result<Connection, DatabaseError> {
         let mut connection = self.open_as_it_is(access).await?;

@@ -155,6 +155,9 @@ impl AuditIds {
     }
 }
 
+/// Twelve of the time, sixteen of the writer, eight of the number.
+const ID_DIGITS: usize = 36;
+
 /// Twelve digits of milliseconds, which last until the year 10889. All ids are of one length and of `0-9a-f`, so that every
 /// collation puts them in the same order.
 fn id_prefix(when: Timestamp) -> String {
@@ -279,6 +282,11 @@ pub struct AuditPage {
     pub next: Option<String>,
 }
 
+/// Whether it is of the form of an entry's id, as `next` has it.
+pub fn is_entry_id(text: &str) -> bool {
+    text.len() == ID_DIGITS && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+}
+
 /// At most `limit` entries older than the one that `before` names.
 pub async fn page(
     connection: &mut Connection,
@@ -338,6 +346,10 @@ mod tests {
             id_prefix(Timestamp::from_millis(2)) > made[1],
             "a prefix stands before its own time"
         );
+        assert!(made.iter().all(|id| is_entry_id(id)));
+        for wrong in ["", "nope", &made[0][1..], &made[0].replace('0', "g")] {
+            assert!(!is_entry_id(wrong), "{wrong}");
+        }
     }
 
     #[test]

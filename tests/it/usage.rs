@@ -354,6 +354,8 @@ fn the_audit_log_is_read_page_by_page_and_by_filter(setup: &Setup) {
     expected.extend(ids.iter().rev().map(|id| format!("create {id}")));
     assert_eq!(read, expected);
 
+    let said = setup.settings.run(&["audit", "--before", "nope"]);
+    assert_eq!(said.status.code(), Some(2), "{said:?}");
     assert_eq!(
         names(&setup.json(&["audit", "--key-id", &ids[0]])),
         [expected[0].clone(), expected[5].clone()]

@@ -48,7 +48,11 @@ struct Listed<'a> {
 
 pub async fn list(args: Args, options: &Options) -> Result<ExitCode, Failure> {
     let accounts = Accounts::open(args.settings()?)?;
-    let users = accounts.all().await?;
+    let users = if accounts.are_kept() {
+        accounts.all().await?
+    } else {
+        Vec::new()
+    };
     let listed = Listed {
         users: users.iter().map(Shown::of).collect(),
         total: users.len(),

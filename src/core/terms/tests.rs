@@ -204,7 +204,7 @@ fn a_secret_is_found_in_every_text_of_a_json_value() {
 #[test]
 fn an_owner_is_measured_in_bytes() {
     assert!(owner(&"é".repeat(128)).is_ok());
-    assert_eq!(owner(&"é".repeat(129)), Err(BadTerm::Length { most: 256 }));
+    assert_eq!(owner(&"é".repeat(129)), Err(BadTerm::Bytes { most: 256 }));
 }
 
 #[test]

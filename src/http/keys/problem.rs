@@ -14,6 +14,7 @@ pub enum Problem {
     IpNotAllowed,
     RateLimited,
     InsufficientScope,
+    OperatorsOnly,
     BroaderThanMaker,
     HttpsRequired,
     ForeignPage,
@@ -58,6 +59,7 @@ impl Problem {
             Self::IpNotAllowed,
             Self::RateLimited,
             Self::InsufficientScope,
+            Self::OperatorsOnly,
             Self::BroaderThanMaker,
             Self::HttpsRequired,
             Self::ForeignPage,
@@ -93,6 +95,7 @@ impl Problem {
             Self::KeyRequired | Self::TwoKeys | Self::BadKey(_) | Self::BadToken(_) => StatusCode::UNAUTHORIZED,
             Self::IpNotAllowed
             | Self::InsufficientScope
+            | Self::OperatorsOnly
             | Self::BroaderThanMaker
             | Self::HttpsRequired
             | Self::ForeignPage => StatusCode::FORBIDDEN,
@@ -129,7 +132,7 @@ impl Problem {
             Self::BadToken(_) => "invalid_token",
             Self::IpNotAllowed => "ip_not_allowed",
             Self::RateLimited => "rate_limited",
-            Self::InsufficientScope => "insufficient_scope",
+            Self::InsufficientScope | Self::OperatorsOnly => "insufficient_scope",
             Self::BroaderThanMaker => "broader_than_maker",
             Self::HttpsRequired => "https_required",
             Self::ForeignPage => "csrf",
@@ -169,7 +172,7 @@ impl Problem {
             Self::BadToken(_) => "Invalid token",
             Self::IpNotAllowed => "Address not allowed",
             Self::RateLimited => "Rate limit exceeded",
-            Self::InsufficientScope => "Insufficient scope",
+            Self::InsufficientScope | Self::OperatorsOnly => "Insufficient scope",
             Self::BroaderThanMaker => "Broader than its maker",
             Self::HttpsRequired => "HTTPS required",
             Self::ForeignPage => "Not a page of this service",
@@ -208,6 +211,7 @@ impl Problem {
             Self::InsufficientScope => {
                 "needs an operator's key with the scope admin, or a key with an owner and the scope keys:manage"
             }
+            Self::OperatorsOnly => "needs an operator's key with the scope admin",
             Self::BroaderThanMaker => {
                 "scopes, environment, owner, networks, expiry and limits must lie within those of the API key that asks"
             }

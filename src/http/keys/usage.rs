@@ -17,7 +17,7 @@ use super::{
 };
 use crate::{
     core::time::Timestamp,
-    usage::{Action, AuditFilter, MAX_HOURS, UsageError},
+    usage::{Action, AuditFilter, MAX_HOURS, UsageError, audit},
 };
 
 const HOURS: RangeInclusive<u32> = 1..=MAX_HOURS;
@@ -43,14 +43,18 @@ pub async fn summary(management: &Management, principal: &Principal, asked: &Ask
 
 pub async fn audit(management: &Management, principal: &Principal, asked: &Asked) -> Result<Done, Problem> {
     let limit = number(&asked.query, "limit", &ENTRIES)?.unwrap_or(DEFAULT_ENTRIES);
-    for_operators(principal)?;
     let parameter = |name| last(&asked.query, name);
+    let before = parameter("cursor");
+    if before.as_deref().is_some_and(|before| !audit::is_entry_id(before)) {
+        return Err(wrong("cursor", "must be the next of an earlier page"));
+    }
+    for_operators(principal)?;
     let filter = AuditFilter {
         key_id: parameter("key_id"),
         who: parameter("who"),
         what: parameter("what"),
     };
-    let page = management.usage.audit_page(filter, parameter("cursor"), limit).await?;
+    let page = management.usage.audit_page(filter, before, limit).await?;
     Ok(Done::read(Answer::json_of(StatusCode::OK, &page)))
 }
 
@@ -77,7 +81,7 @@ pub fn action(call: &Call) -> Option<(Action, Option<&str>)> {
 fn for_operators(principal: &Principal) -> Result<(), Problem> {
     match principal.owner() {
         None => Ok(()),
-        Some(_) => Err(Problem::InsufficientScope),
+        Some(_) => Err(Problem::OperatorsOnly),
     }
 }
 

@@ -171,6 +171,7 @@ fn can_happen(problem: &Problem, call: &Call) -> bool {
         | Problem::AccountsUnavailable
         | Problem::OutcomeUnknown => true,
         Problem::MethodNotAllowed { .. } => false,
+        Problem::OperatorsOnly => matches!(call, Call::Summary | Call::Audit),
         Problem::NotFound => names_key,
         Problem::BroaderThanMaker | Problem::UnsupportedMediaType => has_body,
         Problem::Invalid(_) => has_body || is_of_usage || *call == Call::List,

@@ -147,7 +147,30 @@ fn a_user_is_found_by_login_in_any_case_or_by_id() {
     run(&settings, &["users", "show"]).failed(2, "Error: LOGIN is missing");
     run(&settings, &["users", "list", "--end-all"]).failed(2, "Error: 'users list' has no option --end-all");
     let off = settings.with("DATABASE_URL", "off");
-    run(&off, &["users", "list"]).failed(1, "Error: there are no accounts: DATABASE_URL is off");
+    run(&off, &["users", "list"]).failed(
+        1,
+        "Error: there are no accounts: no database is named, or DATABASE_URL is off",
+    );
+}
+
+#[test]
+fn no_database_is_made_by_asking_who_there_is() {
+    let settings = Settings::file_store();
+    let listed = run(&settings, &["users", "list"]).done();
+    assert_eq!(listed.stdout, "No users found.\n");
+    assert!(
+        listed.stderr.starts_with("There are no accounts yet: sqlite:"),
+        "{}",
+        listed.stderr
+    );
+    let shown = run(&settings, &["users", "show", "bob"]);
+    assert!(
+        shown.stderr.ends_with("Error: there is no such user\n"),
+        "{}",
+        shown.stderr
+    );
+    assert_eq!(shown.code, Some(1));
+    assert!(!settings.data_dir().exists());
 }
 
 #[tokio::test]

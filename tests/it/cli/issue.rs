@@ -206,8 +206,10 @@ fn wrong_terms_are_named_by_their_option_and_create_nothing() {
     let settings = Settings::file_store();
     let too_many: Vec<String> = (0..21).map(|number| format!("--allow-ip=192.0.2.{number}")).collect();
     let too_many: Vec<&str> = too_many.iter().map(String::as_str).collect();
-    let cases: [(&[&str], &str); 15] = [
-        (&["--owner", " "], "--owner must have 1 to 256 characters"),
+    let long = "é".repeat(129);
+    let cases: [(&[&str], &str); 16] = [
+        (&["--owner", " "], "--owner must have 1 to 256 bytes"),
+        (&["--owner", &long], "--owner must have 1 to 256 bytes"),
         (&["--owner", "a\nb"], "--owner must not contain control characters"),
         (
             &["--environment", "Production"],

@@ -64,10 +64,7 @@ fn a_new_key_must_be_what_a_key_can_be() {
         ),
         (json!({"name": "n", "scopes": "a"}), "scopes must be a list"),
         (json!({"name": "n", "metadata": []}), "metadata must be an object"),
-        (
-            json!({"name": "n", "user_id": ""}),
-            "user_id must have 1 to 256 characters",
-        ),
+        (json!({"name": "n", "user_id": ""}), "user_id must have 1 to 256 bytes"),
     ];
     for (body, detail) in table {
         let answer = call(&service, "key_admin", "POST", KEYS, Some(&body));

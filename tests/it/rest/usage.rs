@@ -69,7 +69,9 @@ fn the_summary_and_the_audit_log_are_for_operators() {
     let service = started();
     for path in [SUMMARY, AUDIT] {
         assert_eq!(send(&service, "GET", path, &[], b"").status, 401);
-        refused(&call(&service, "key_ann", "GET", path, None), 403, "insufficient_scope");
+        let answer = call(&service, "key_ann", "GET", path, None);
+        refused(&answer, 403, "insufficient_scope");
+        assert_eq!(answer.json()["detail"], "needs an operator's key with the scope admin");
         refused(
             &call(&service, "key_plain", "GET", path, None),
             403,
@@ -131,6 +133,9 @@ fn every_change_and_every_attempt_is_in_the_audit_log_once() {
     let two = page(&format!("{of_key}&limit=2"));
     let rest = page(&format!("{of_key}&cursor={}", text(&two["next"])));
     assert_eq!(rest["entries"].as_array().map(Vec::len), Some(4));
+    let answer = call(&service, "key_admin", "GET", &format!("{AUDIT}?cursor=nope"), None);
+    refused(&answer, 422, "invalid_request");
+    assert_eq!(answer.json()["detail"], "cursor must be the next of an earlier page");
     assert_eq!(page("what=revoke")["entries"].as_array().map(Vec::len), Some(1));
     assert_eq!(service.events("audit").len(), 6);
     assert!(!all.to_string().contains("hk_live_"));
