@@ -35,8 +35,14 @@ pub struct Refreshed {
 
 /// Why the service did not refresh, as a part of a sentence.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct RefreshError(String);
+pub enum RefreshError {
+    /// It tried to.
+    #[error("{0}")]
+    NotLoaded(String),
+    /// It did not answer, or not to this caller.
+    #[error("{0}")]
+    NotAllowed(String),
+}
 
 pub async fn refresh(mut args: Args) -> Result<ExitCode, Failure> {
     args.setting("--url", "REFRESH_URL")?;
@@ -64,14 +70,15 @@ pub async fn refresh(mut args: Args) -> Result<ExitCode, Failure> {
 pub async fn call_refresh(url: &Url) -> Result<Refreshed, RefreshError> {
     let answer = client::post(url, Bytes::new())
         .await
-        .map_err(|error| RefreshError(error.to_string()))?;
+        .map_err(|error| RefreshError::NotAllowed(error.to_string()))?;
     match answer.json["keys_loaded"].as_u64() {
         Some(keys_loaded) if answer.status == StatusCode::OK && answer.json["success"] == true => Ok(Refreshed {
             success: true,
             keys_loaded,
             timestamp: answer.json["timestamp"].as_str().map(ToOwned::to_owned),
         }),
-        _ => Err(RefreshError(refusal(&answer))),
+        _ if answer.status == StatusCode::BAD_GATEWAY => Err(RefreshError::NotLoaded(refusal(&answer))),
+        _ => Err(RefreshError::NotAllowed(refusal(&answer))),
     }
 }
 
@@ -84,6 +91,32 @@ pub fn refusal(answer: &Answer) -> String {
             format!("the service answered {status}: {}", shown(&error))
         }
         None => format!("the service answered {status}"),
+    }
+}
+
+/// What can be done about a `last_error`, as the table in USAGE.md has it.
+pub fn remedy(last_error: &str) -> &'static str {
+    match last_error {
+        "store_unreachable" | "store_timeout" => "Look at the network and the store.",
+        "store_forbidden" | "credentials_missing" => "Look at the service's role or its AWS_* settings.",
+        "bucket_missing" => "Create the bucket, or correct the service's S3_BUCKET.",
+        "store_failed" | "object_incomplete" => "This usually passes; look at the store.",
+        "object_too_large" => "Raise the service's MAX_DOCUMENT_BYTES, or find out who wrote that.",
+        "object_gone" => "Restore it from a version ('heare-auth history' and 'rollback') or a snapshot; make no keys.",
+        "object_empty" | "object_truncated" | "object_not_json" | "object_without_keys" => {
+            "Restore it from a version ('heare-auth history' and 'rollback') or a snapshot."
+        }
+        "secret_missing" | "wrong_secret" => {
+            "Set the service's STORAGE_SECRET to the right one, or restore the document."
+        }
+        "object_not_encrypted" => {
+            "Restore the encrypted one; if this one is right all the same, 'heare-auth migrate --no-refresh' encrypts it."
+        }
+        "older_generation" => "Restore the newer one, or take this one by 'heare-auth refresh --allow-older'.",
+        "generation_lost" => {
+            "Restore the one that has its generation, or take this one by 'heare-auth refresh --allow-older'."
+        }
+        _ => "The service's log says why.",
     }
 }
 
@@ -145,7 +178,7 @@ impl RefreshPlan {
         };
         let called = tokio::select! {
             biased;
-            () = end => Err(RefreshError("the command was interrupted".to_owned())),
+            () = end => Err(RefreshError::NotAllowed("the command was interrupted".to_owned())),
             called = call_refresh(&url) => called,
         };
         match called {

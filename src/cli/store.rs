@@ -3,7 +3,7 @@
 use super::{
     args::Settings,
     failure::{Failure, unknown_key},
-    service::RefreshPlan,
+    service::{RefreshPlan, remedy},
     trail::Trail,
 };
 use crate::{
@@ -142,7 +142,7 @@ impl DocumentStore {
         let location = self.store.location();
         Failure::Failed(format!(
             "the service does not load what is stored: {loss} ({location})\nNothing was changed. {}\n--no-refresh changes what is stored all the same.",
-            restoring(loss)
+            remedy(loss.word())
         ))
     }
 
@@ -193,17 +193,6 @@ fn after_unknown(change: Option<&Change>) -> String {
                 .to_owned()
         }
         _ => "Look with 'heare-auth list' before trying again.".to_owned(),
-    }
-}
-
-/// What an operator can do about a document with which something would be lost.
-const fn restoring(loss: LoadError) -> &'static str {
-    match loss {
-        LoadError::Gone => "Restore it from a version ('heare-auth history') or a snapshot.",
-        LoadError::OlderGeneration => {
-            "Restore the newer one ('heare-auth history'), or have this one loaded: heare-auth refresh --allow-older"
-        }
-        _ => "Restore the one that is in force ('heare-auth history').",
     }
 }
 

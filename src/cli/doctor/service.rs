@@ -5,16 +5,13 @@ use hyper::StatusCode;
 use crate::cli::{
     client::{self, CallError, Url},
     output,
-    service::{self, refusal},
+    service::{self, RefreshError, refusal, remedy},
 };
 
 use super::{report::Report, store::Seen};
 
 /// How often service and store are asked for the same document, as somebody may write in between.
 const LOOKS: usize = 3;
-
-/// How the answer to a refresh begins that was allowed and changed nothing.
-const NOT_LOADED: &str = "the service answered 502";
 
 /// Whether the service has a stored document in force, as far as it says so here.
 pub async fn has_document(refresh_url: &Url) -> bool {
@@ -46,13 +43,13 @@ pub async fn check(refresh_url: &Url, stored: Option<Seen>, report: &mut Report)
             }
         }
         Err(error) => {
-            let message = error.to_string();
-            let advice = if message.starts_with(NOT_LOADED) {
-                remedy(last_error(refresh_url).await.as_deref().unwrap_or_default())
-            } else {
-                "Run this on the service's own host, such as 'dokku enter auth web heare-auth refresh'; with ADMIN_LISTEN set REFRESH_URL to it."
+            let advice = match error {
+                RefreshError::NotLoaded(_) => remedy(last_error(refresh_url).await.as_deref().unwrap_or_default()),
+                RefreshError::NotAllowed(_) => {
+                    "Run this on the service's own host, such as 'dokku enter auth web heare-auth refresh'; with ADMIN_LISTEN set REFRESH_URL to it."
+                }
             };
-            report.fail("refresh", message, advice);
+            report.fail("refresh", error.to_string(), advice);
         }
     }
 }
@@ -81,30 +78,6 @@ async fn loaded_etag(refresh_url: &Url) -> Option<String> {
 async fn last_error(refresh_url: &Url) -> Option<String> {
     let answer = client::get(&refresh_url.beside("ready")).await.ok()?;
     answer.json["last_error"].as_str().map(ToOwned::to_owned)
-}
-
-/// What can be done about a `last_error`, as the table in USAGE.md has it.
-fn remedy(last_error: &str) -> &'static str {
-    match last_error {
-        "store_unreachable" | "store_timeout" => "Look at the network and the store.",
-        "store_forbidden" | "credentials_missing" => "Look at the service's role or its AWS_* settings.",
-        "bucket_missing" => "Create the bucket, or correct the service's S3_BUCKET.",
-        "store_failed" | "object_incomplete" => "This usually passes; look at the store.",
-        "object_too_large" => "Raise the service's MAX_DOCUMENT_BYTES, or find out who wrote that.",
-        "object_gone" => "Restore it from a version ('heare-auth history' and 'rollback') or a snapshot; make no keys.",
-        "object_empty" | "object_truncated" | "object_not_json" | "object_without_keys" => {
-            "Restore it from a version ('heare-auth history' and 'rollback') or a snapshot."
-        }
-        "secret_missing" | "wrong_secret" => {
-            "Set the service's STORAGE_SECRET to the right one, or restore the document."
-        }
-        "object_not_encrypted" => {
-            "Write it with STORAGE_SECRET set; to accept it, remove the file at SNAPSHOT_PATH and restart the service."
-        }
-        "older_generation" => "Restore the newer one, or take this one by 'heare-auth refresh --allow-older'.",
-        "generation_lost" => "Write it with this program, such as by 'heare-auth migrate'.",
-        _ => "The service's log says why.",
-    }
 }
 
 async fn check_route(name: &'static str, url: &Url, report: &mut Report) -> bool {
