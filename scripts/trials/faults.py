@@ -272,15 +272,16 @@ def http_2(service: Service) -> list[Row]:
 OTHER_PROTOCOL = "http2/3.5/2"
 # As many as h2spec has at af83a65.
 CASES = 146
-# What comes behind a whole request may find the answer on its way already, and h2spec takes that for the answer to it.
-TRIES = 20
+# What comes behind a whole request may find the answer on its way already, and h2spec takes that for the answer to it. Such a
+# case is tried so often alone, and is won in at least so many: 15 to 18 on a busy machine.
+TRIES, WON = 20, 5
 
 
 def conformance(service: Service) -> str:
-    """All cases of h2spec; one that fails is tried again alone, as some are won by whoever is faster."""
+    """All cases of h2spec; one that fails is tried again and again alone, as some are won by whoever is faster."""
     total, failed = h2spec(service)
     raced = [case for case in failed if case != OTHER_PROTOCOL]
-    lost = [case for case in raced if all(h2spec(service, case) != (1, []) for _ in range(TRIES))]
+    lost = [case for case in raced if sum(h2spec(service, case) == (1, []) for _ in range(TRIES)) < WON]
     if total != CASES or lost:
         return f"RED: {total} cases of {CASES}, failed: {', '.join(lost)}"
     told = f", tried again alone: {', '.join(raced)}" if raced else ""
