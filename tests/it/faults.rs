@@ -572,6 +572,28 @@ fn verifies_go_on_while_the_store_stalls() {
 }
 
 #[test]
+fn the_age_that_is_shown_grows_while_nobody_confirms_what_is_in_force() {
+    let object = StoredObject::new();
+    object.put(document(5, &["key_old"]));
+    let proxy = object.proxy();
+    let service = object.settings_through(&proxy).start_ready();
+    let shown = || service.ready().1["age_seconds"].as_f64().expect("a number");
+    let exposed = || {
+        let text = service.get("/metrics").text();
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("heare_auth_document_age_seconds "));
+        line.and_then(|age| age.parse::<f64>().ok())
+            .expect("the gauge is there")
+    };
+    proxy.set(Fault::Refuse);
+    eventually("it grows", || shown() >= 2.0 && exposed() >= 2.0);
+    proxy.heal();
+    eventually("the store confirms", || service.refresh().0 == 200);
+    eventually("it is young", || shown() < 2.0 && exposed() < 2.0);
+}
+
+#[test]
 fn verifies_go_on_while_the_store_is_slow_and_what_it_brings_is_taken() {
     let object = StoredObject::new();
     object.put(document(5, &["key_old"]));
