@@ -15,10 +15,10 @@ use crate::{
         time::Timestamp,
     },
     envelope::{Envelope, EnvelopeError},
-    loader::LoadError,
+    loader::{LoadError, Rules},
     store::{
         Store, StoreError, Versions,
-        commit::{self, Check, CommitError, Committed, Found, Kept},
+        commit::{self, CommitError, Committed, Kept},
     },
 };
 
@@ -84,10 +84,9 @@ impl DocumentStore {
     /// Makes a change, but not of a document that the service refuses to load: that would come into force with it. An earlier
     /// version is put in its place.
     pub async fn commit(&self, change: &Change, service: &RefreshPlan) -> Result<Committed, Failure> {
-        let (outcome, loss) = if matches!(change, Change::Restore(_)) {
-            (self.attempt(change, &|_| Ok(())).await, None)
-        } else {
-            self.commit_of_what_is_loaded(change, service).await
+        let (outcome, loss) = match change {
+            Change::Restore(_) => (self.commit_unasked(change).await, None),
+            _ => self.commit_to_what_is_loaded(change, service).await,
         };
         if let Some((trail, place)) = &self.audit {
             let applied = outcome.as_ref().map(|committed| &committed.applied);
@@ -100,40 +99,37 @@ impl DocumentStore {
     }
 
     /// The service is asked to load only what may be refused, as that is told and counted each time.
-    async fn commit_of_what_is_loaded(
+    async fn commit_to_what_is_loaded(
         &self,
         change: &Change,
         service: &RefreshPlan,
     ) -> (Result<Committed, CommitError>, Option<LoadError>) {
-        let in_force = service.in_force().await;
-        let may_be_refused =
-            |found: &Found<'_>| self.envelope.seals() && !found.is_sealed || found.document.generation() < in_force;
-        let outcome = self
-            .attempt(change, &|found| {
-                if may_be_refused(found) {
-                    Err(ChangeError::Unsound)
-                } else {
-                    Ok(())
-                }
-            })
-            .await;
-        if !matches!(outcome, Err(CommitError::Change(ChangeError::Unsound))) {
-            return (outcome, None);
-        }
-        match service.loss().await {
-            Some(loss) => (outcome, Some(loss)),
-            None => (self.attempt(change, &|_| Ok(())).await, None),
-        }
-    }
-
-    async fn attempt(&self, change: &Change, check: Check<'_>) -> Result<Committed, CommitError> {
-        commit::commit_checked(
+        let rules = Rules::strictest(&self.envelope, service.in_force().await);
+        let outcome = commit::commit_checked(
             &self.store,
             &self.envelope,
             change,
             &self.clock,
             self.allow_unconditional,
-            check,
+            &|found| rules.check_found(found),
+        )
+        .await;
+        if !matches!(outcome, Err(CommitError::Change(ChangeError::Unsound))) {
+            return (outcome, None);
+        }
+        match service.loss().await {
+            Some(loss) => (outcome, Some(loss)),
+            None => (self.commit_unasked(change).await, None),
+        }
+    }
+
+    async fn commit_unasked(&self, change: &Change) -> Result<Committed, CommitError> {
+        commit::commit(
+            &self.store,
+            &self.envelope,
+            change,
+            &self.clock,
+            self.allow_unconditional,
         )
         .await
     }

@@ -48,6 +48,16 @@ impl Standard {
 }
 
 impl Rules {
+    /// The strictest that an instance can have with this generation in force: what holds up against them, it loads.
+    pub fn strictest(envelope: &Envelope, in_force: Option<u64>) -> Self {
+        Self {
+            accept_plain: !envelope.seals(),
+            in_force,
+            allow_older: false,
+            strict_generation: true,
+        }
+    }
+
     /// Never plain again after encrypted, and never back without the operator's word.
     pub fn check(&self, object_sealed: bool, generation: Option<u64>) -> Result<(), LoadError> {
         if !self.accept_plain && !object_sealed {
