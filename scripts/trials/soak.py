@@ -318,9 +318,8 @@ def told_verdict(log: Path) -> Verdict:
     pairs = {event: pair for pair in TOLD for event in pair}
     with open(log) as lines:
         for line in lines:
-            if found := re.search(r'"event":"(\w+)"', line):
-                if pair := pairs.get(found[1]):
-                    last[pair[0]] = found[1]
+            if (found := re.search(r'"event":"(\w+)"', line)) and (pair := pairs.get(found[1])):
+                last[pair[0]] = found[1]
     missing = [f"{begun} ({last.get(begun, 'never')})" for begun, over in TOLD if last.get(begun) != over]
     return "each trouble is told, and that it is over", not missing, ", ".join(missing or (begun for begun, _ in TOLD))
 

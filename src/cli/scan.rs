@@ -54,9 +54,6 @@ struct Hit {
     secret_prefix: String,
     key_id: Option<String>,
     status: Option<Status>,
-    /// Whether there were keys to compare it with.
-    #[serde(skip)]
-    is_compared: bool,
 }
 
 /// A place, with what stands there. The secret is compared and never shown.
@@ -107,7 +104,7 @@ pub async fn scan(mut args: Args) -> Result<ExitCode, Failure> {
     output::answer(&if json {
         output::json_line(&report)
     } else {
-        report.lines()
+        report.lines(known.is_some())
     })?;
     Ok(if report.is_clean() {
         ExitCode::SUCCESS
@@ -168,7 +165,6 @@ fn judged(suspect: Suspect, known: Option<&Known>) -> Option<Hit> {
         secret_prefix: suspect.prefix,
         key_id: key_id.flatten(),
         status,
-        is_compared: known.is_some(),
     })
 }
 
@@ -360,8 +356,9 @@ impl Report {
         self.found.is_empty() && self.unreadable == 0
     }
 
-    fn lines(&self) -> String {
-        let mut lines: String = self.found.iter().map(Hit::sentence).collect();
+    /// `is_compared`: there were keys to look the secrets up in.
+    fn lines(&self, is_compared: bool) -> String {
+        let mut lines: String = self.found.iter().map(|hit| hit.sentence(is_compared)).collect();
         let (found, files) = (self.found.len(), self.files);
         let summary = match found {
             0 if self.is_clean() => format!("✓ No secrets found in {files} files."),
@@ -378,11 +375,11 @@ impl Report {
 }
 
 impl Hit {
-    fn sentence(&self) -> String {
+    fn sentence(&self, is_compared: bool) -> String {
         let holder = match (&self.key_id, self.status) {
             (Some(id), Some(Status::Good)) => shown(id),
             (Some(id), Some(status)) => format!("{} ({})", shown(id), status.word()),
-            _ if self.is_compared => "no known key".to_owned(),
+            _ if is_compared => "no known key".to_owned(),
             _ => "key not looked up".to_owned(),
         };
         format!(

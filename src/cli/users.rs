@@ -117,6 +117,8 @@ struct Accounts {
     settings: Settings,
     place: DatabasePlace,
     location: String,
+    /// There is a database, and so may be accounts.
+    are_kept: bool,
     users: Users,
     sessions: Sessions,
     now: Timestamp,
@@ -129,6 +131,7 @@ impl Accounts {
         let redis_url = LimitConfig::from_lookup(&lookup)?.redis_url;
         let database = Database::new(&place)
             .ok_or_else(|| Failure::failed("there are no accounts: no database is named, or DATABASE_URL is off"))?;
+        let are_kept = !database.is_missing();
         let pool = Arc::new(Pool::new(database));
         let sessions = match &redis_url {
             Some(url) => Sessions::in_redis(url).map_err(|_| Failure::failed("REDIS_URL is no URL of Redis"))?,
@@ -137,6 +140,7 @@ impl Accounts {
         Ok(Self {
             place,
             location: pool.location(),
+            are_kept,
             users: Users::new(pool),
             sessions,
             now: Clock::default().now(),
@@ -154,14 +158,13 @@ impl Accounts {
 
     /// Whether there is anybody to be read of. Nothing is made by asking.
     fn are_kept(&self) -> bool {
-        let is_missing = Database::new(&self.place).is_some_and(|database| database.is_missing());
-        if is_missing {
+        if !self.are_kept {
             output::note(&format!(
                 "There are no accounts yet: {} is made when the service starts.\n",
                 shown(&self.location)
             ));
         }
-        !is_missing
+        self.are_kept
     }
 
     fn write_down(&self, what: Action, user: Option<UserId>) {

@@ -171,6 +171,9 @@ impl Database {
     /// Opens it without a look at the tables.
     pub async fn open_as_it_is(&self, access: Access) -> Result<Connection, DatabaseError> {
         match self {
+            Self::Sqlite { .. } if matches!(access, Access::Existing) && self.is_missing() => {
+                Err(DatabaseError::Missing)
+            }
             Self::Sqlite { path } => open_sqlite(path, access).await,
             Self::Postgres(options) => Ok(Connection {
                 kind: Kind::Postgres(Box::new(options.connect().await.map_err(meaning)?)),
@@ -181,10 +184,8 @@ impl Database {
 }
 
 async fn open_sqlite(path: &Path, access: Access) -> Result<Connection, DatabaseError> {
-    match access {
-        Access::Create => make_file(path)?,
-        Access::Existing if !path.exists() => return Err(DatabaseError::Missing),
-        Access::Existing => {}
+    if matches!(access, Access::Create) {
+        make_file(path)?;
     }
     let options = SqliteConnectOptions::new()
         .filename(path)

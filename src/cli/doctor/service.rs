@@ -15,7 +15,7 @@ const LOOKS: usize = 3;
 
 /// Whether the service has a stored document in force, as far as it says so here.
 pub async fn has_document(refresh_url: &Url) -> bool {
-    loaded_etag(refresh_url).await.is_some()
+    told(refresh_url, "etag").await.is_some()
 }
 
 pub async fn check(refresh_url: &Url, stored: Option<Seen>, report: &mut Report) {
@@ -44,7 +44,9 @@ pub async fn check(refresh_url: &Url, stored: Option<Seen>, report: &mut Report)
         }
         Err(error) => {
             let advice = match error {
-                RefreshError::NotLoaded(_) => remedy(last_error(refresh_url).await.as_deref().unwrap_or_default()),
+                RefreshError::NotLoaded(_) => {
+                    remedy(told(refresh_url, "last_error").await.as_deref().unwrap_or_default())
+                }
                 RefreshError::NotAllowed(_) => {
                     "Run this on the service's own host, such as 'dokku enter auth web heare-auth refresh'; with ADMIN_LISTEN set REFRESH_URL to it."
                 }
@@ -57,8 +59,7 @@ pub async fn check(refresh_url: &Url, stored: Option<Seen>, report: &mut Report)
 /// Whether the document that the service has loaded is another than the one that is stored.
 async fn has_another(refresh_url: &Url, keys_loaded: u64, mut stored: Seen) -> bool {
     for _ in 0..LOOKS {
-        match loaded_etag(refresh_url).await {
-            // With ADMIN_LISTEN, nobody says it here.
+        match told(refresh_url, "etag").await {
             None => return usize::try_from(keys_loaded) != Ok(stored.keys),
             Some(etag) if stored.is(&etag) => return false,
             Some(_) => {}
@@ -70,14 +71,10 @@ async fn has_another(refresh_url: &Url, keys_loaded: u64, mut stored: Seen) -> b
     true
 }
 
-async fn loaded_etag(refresh_url: &Url) -> Option<String> {
+/// A text that the service says at `/ready`; with `ADMIN_LISTEN`, nobody says it here.
+async fn told(refresh_url: &Url, member: &str) -> Option<String> {
     let answer = client::get(&refresh_url.beside("ready")).await.ok()?;
-    answer.json["etag"].as_str().map(ToOwned::to_owned)
-}
-
-async fn last_error(refresh_url: &Url) -> Option<String> {
-    let answer = client::get(&refresh_url.beside("ready")).await.ok()?;
-    answer.json["last_error"].as_str().map(ToOwned::to_owned)
+    answer.json[member].as_str().map(ToOwned::to_owned)
 }
 
 async fn check_route(name: &'static str, url: &Url, report: &mut Report) -> bool {

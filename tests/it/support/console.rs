@@ -265,7 +265,6 @@ fn glob(pattern: &str, text: &str) -> bool {
     rest.ends_with(last)
 }
 
-/// A document of the repository.
 #[test]
 fn an_output_line_matches_only_what_it_describes() {
     let mut known = Bindings::default();
