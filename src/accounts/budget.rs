@@ -32,3 +32,16 @@ impl Budget {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{database::pool, redis_link};
+
+    #[test]
+    fn a_call_waits_for_its_stores_for_less_than_the_two_seconds_that_are_promised() {
+        for budget in [IN_ALL, pool::BUDGET, redis_link::BUDGET] {
+            assert!(budget < Duration::from_secs(2), "{budget:?}");
+        }
+    }
+}
